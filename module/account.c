@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The charge hook: sees every batch of pages charged anywhere, and compares the
+ * usage of each managed cgroup above it with its marks.
+ *
+ * page_counter_try_charge() is called once per batch of up to 64 pages, where
+ * try_charge_memcg() runs once per charge. 7.x charges from any context, NMI and
+ * run queue locks included: nothing here sleeps, allocates, locks or wakes.
+ * Swap and hugetlb counters pass here too; the table knows memory counters
+ * only, so that no counter is believed to be part of a memcg before it is found.
+ *
+ * Locking: RCU.
+ */
+#include <linux/ftrace.h>
+#include <linux/rcupdate.h>
+
+#include "hooks.h"
+#include "mark.h"
+#include "reclaim.h"
+#include "state.h"
+#include "throttle.h"
+
+/* Returns true if whoever charges this shall see us on its way out. */
+static notrace bool mcx_charge_level(struct mcx_memcg *m,
+				     unsigned long nr_pages)
+{
+	unsigned long usage = page_counter_read(m->counter) + nr_pages;
+	unsigned long admit = mcx_mark_admit(m);
+
+	mcx_stat_inc(m, batches);
+	mcx_stat_add(m, charged_pages, nr_pages);
+
+	if (usage <= mcx_mark_wake(admit))
+		return false;
+	mcx_reclaim_kick(m);
+	if (usage <= mcx_mark_pace(admit))
+		return false;
+	if (usage > READ_ONCE(m->peak))
+		WRITE_ONCE(m->peak, usage);
+	return true;
+}
+
+static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
+			       struct ftrace_ops *ops,
+			       struct ftrace_regs *fregs)
+{
+	struct page_counter *counter =
+		(void *)ftrace_regs_get_argument(fregs, 0);
+	unsigned long nr_pages = ftrace_regs_get_argument(fregs, 1);
+	struct mcx_memcg *m;
+	bool over = false;
+
+	rcu_read_lock();
+	for (m = mcx_memcg_nearest(counter); m; m = rcu_dereference(m->up))
+		over |= mcx_charge_level(m, nr_pages);
+	rcu_read_unlock();
+	if (over)
+		mcx_throttle_charge(nr_pages);
+}
+
+struct mcx_hook mcx_hook_charge = {
+	.symbols = { "page_counter_try_charge" },
+	.func = mcx_charge,
+	.feature = MCX_FEAT_ACCOUNT,
+};

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between the supported kernels, in one place.
+ *
+ * Every entry has the newest kernel's name and meaning and says when it can
+ * go. Choice is made by what is there (a header, a macro, or an export that
+ * Kbuild looked up in Module.symvers: HAVE_EXPORT_*), never by version.
+ */
+#ifndef MCX_COMPAT_H
+#define MCX_COMPAT_H
+
+#include <linux/cgroup.h>
+#include <linux/memcontrol.h>
+
+#include "symbols.h"
+
+/*
+ * Bits of reclaim_options of try_to_free_mem_cgroup_pages(). In
+ * include/linux/swap.h up to 6.x, in mm/internal.h since: a module of 7.x
+ * does not see it. The value never changed.
+ */
+#define MCX_RECLAIM_MAY_SWAP	(1U << 1)
+
+/**
+ * mcx_memory_event() - raise one of memory.events as the kernel does
+ * @memcg: where it happened; ancestors count it too
+ * @event: which one; not a swap event
+ *
+ * 7.x exports __memcg_memory_event(). 6.12 has it inline, on top of
+ * cgroup_file_notify() and root_mem_cgroup, neither of which is exported, so
+ * that the function is followed here (memcg_memory_event() in
+ * include/linux/memcontrol.h of 6.12). Goes when 6.12 is no longer supported.
+ *
+ * Context: Any but NMI. Takes a spinlock for the notification.
+ */
+#ifdef HAVE_EXPORT___memcg_memory_event
+static inline void mcx_memory_event(struct mem_cgroup *memcg,
+				    enum memcg_memory_event event)
+{
+	memcg_memory_event(memcg, event);
+}
+#else
+static inline void mcx_memory_event(struct mem_cgroup *memcg,
+				    enum memcg_memory_event event)
+{
+	atomic_long_inc(&memcg->memory_events_local[event]);
+	mcx_file_notify(&memcg->events_local_file);
+
+	/* The root, which has no parent, has no memory.events. */
+	for (; memcg->css.parent; memcg = mem_cgroup_from_css(memcg->css.parent)) {
+		atomic_long_inc(&memcg->memory_events[event]);
+		mcx_file_notify(&memcg->events_file);
+		if (cgrp_dfl_root.flags & CGRP_ROOT_MEMORY_LOCAL_EVENTS)
+			break;
+	}
+}
+#endif
+
+#endif /* MCX_COMPAT_H */

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The memory.ext.* files of every non-root cgroup with the memory controller.
+ *
+ * They are registered with the controller itself, so that existing and future
+ * cgroups have them and container runtimes can write them like memory.high.
+ *
+ * Locking: a file being read or written holds up rmdir, which holds
+ * cgroup_mutex: nothing here takes that mutex or writes another cgroup file.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/capability.h>
+#include <linux/cgroup.h>
+#include <linux/module.h>
+#include <linux/string.h>
+
+#include "files.h"
+#include "hooks.h"
+#include "mark.h"
+#include "state.h"
+#include "symbols.h"
+
+static const char * const enable_names[] = {
+	[MCX_ENABLE_NO] = "0",
+	[MCX_ENABLE_SELF] = "1",
+	[MCX_ENABLE_SUBTREE] = "subtree",
+};
+
+#define MCX_STAT_NAME(name) #name,
+static const char * const stat_names[] = { MCX_STATS(MCX_STAT_NAME) };
+
+/* What of that is an event: something an operator may want to be woken for. */
+static const enum mcx_stat event_stats[] = {
+	MCX_STAT_wakeups, MCX_STAT_deferred, MCX_STAT_paced,
+	MCX_STAT_over_high, MCX_STAT_stuck,
+};
+
+static struct mem_cgroup *mcx_seq_memcg(struct seq_file *s)
+{
+	return mem_cgroup_from_css(seq_css(s));
+}
+
+static int mcx_enable_show(struct seq_file *s, void *v)
+{
+	seq_printf(s, "%s\n", enable_names[mcx_state_get(mcx_seq_memcg(s))]);
+	return 0;
+}
+
+static ssize_t mcx_enable_write(struct kernfs_open_file *of, char *buf,
+				size_t nbytes, loff_t off)
+{
+	int own, ret;
+
+	own = sysfs_match_string(enable_names, strstrip(buf));
+	if (own < 0)
+		return -EINVAL;
+	/* The opener counts: an open file may be handed to anybody. */
+	ret = mcx_state_set(mem_cgroup_from_css(of_css(of)), own,
+			    file_ns_capable(of->file, &init_user_ns,
+					    CAP_SYS_RESOURCE));
+	return ret ?: nbytes;
+}
+
+static void mcx_show_pages(struct seq_file *s, const char *key,
+			   unsigned long pages)
+{
+	if (pages >= PAGE_COUNTER_MAX)
+		seq_printf(s, "%s max\n", key);
+	else
+		seq_printf(s, "%s %llu\n", key, (u64)pages * PAGE_SIZE);
+}
+
+static const char *mcx_level(struct mcx_memcg *m)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long admit = mcx_mark_admit(m);
+
+	if (test_bit(MCX_IS_STUCK, &m->flags))
+		return "stuck";
+	if (usage > admit)
+		return "held";
+	if (usage > mcx_mark_pace(admit))
+		return "paced";
+	return usage > mcx_mark_wake(admit) ? "low" : "ok";
+}
+
+static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
+{
+	unsigned long admit = mcx_mark_admit(m);
+
+	mcx_show_pages(s, "usage", page_counter_read(m->counter));
+	mcx_show_pages(s, "limit", min(READ_ONCE(m->counter->high),
+				       READ_ONCE(m->counter->max)));
+	mcx_show_pages(s, "admit_mark", admit);
+	if (admit < PAGE_COUNTER_MAX) {
+		mcx_show_pages(s, "pace_mark", mcx_mark_pace(admit));
+		mcx_show_pages(s, "wake_mark", mcx_mark_wake(admit));
+		mcx_show_pages(s, "target_mark", mcx_mark_target(admit));
+	}
+	mcx_show_pages(s, "burst", READ_ONCE(m->burst));
+	seq_printf(s, "rate %llu\n", (u64)READ_ONCE(m->rate) * PAGE_SIZE);
+	seq_printf(s, "level %s\n", mcx_level(m));
+}
+
+static int mcx_stat_show(struct seq_file *s, void *v)
+{
+	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
+	bool managed = m && mcx_memcg_managed(m);
+	int i;
+
+	seq_printf(s, "managed %d\n", managed);
+	seq_printf(s, "attached %d\n", managed && mcx_hooks_attached());
+	if (managed) {
+		mcx_show_state(s, m);
+		for (i = 0; i < MCX_NR_STATS; i++)
+			seq_printf(s, "%s %llu\n", stat_names[i],
+				   mcx_memcg_stat(m, i));
+	}
+	if (m)
+		mcx_memcg_put(m);
+	return 0;
+}
+
+static int mcx_events_show(struct seq_file *s, void *v)
+{
+	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(event_stats); i++)
+		seq_printf(s, "%s %llu\n", stat_names[event_stats[i]],
+			   m ? mcx_memcg_stat(m, event_stats[i]) : 0);
+	if (m)
+		mcx_memcg_put(m);
+	return 0;
+}
+
+/* The core puts "memory." before the names. */
+static struct cftype mcx_cftypes[] = {
+	{
+		.name = "ext.enable",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_enable_show,
+		.write = mcx_enable_write,
+	},
+	{
+		.name = "ext.stat",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_stat_show,
+	},
+	{
+		.name = "ext.events",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_events_show,
+	},
+	{ }
+};
+
+/**
+ * mcx_stat_name() - the key of a counter in memory.ext.stat
+ * @i: the counter
+ *
+ * Context: Any.
+ * Return: a constant string.
+ */
+const char *mcx_stat_name(enum mcx_stat i)
+{
+	return stat_names[i];
+}
+
+/**
+ * mcx_files_init() - add our files to all cgroups
+ *
+ * Context: Process, from module init only. Takes cgroup_mutex.
+ * Return: 0 or -errno.
+ */
+int mcx_files_init(void)
+{
+	return static_call(mcx_add_cftypes)(&memory_cgrp_subsys, mcx_cftypes);
+}
+
+/**
+ * mcx_files_exit() - remove our files; waits for readers and writers
+ *
+ * Context: Process, from module exit only. Takes cgroup_mutex.
+ */
+void mcx_files_exit(void)
+{
+	static_call(mcx_rm_cftypes)(mcx_cftypes);
+}

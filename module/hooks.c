@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attaches to kernel functions by ftrace while at least one cgroup is managed,
+ * and at no other time: with nothing managed the charge path is the kernel's
+ * own, to the instruction.
+ *
+ * Attaching and detaching happen in a work item, never under a write to one of
+ * our files: both wait for RCU-tasks and patch text, and a file being written
+ * holds up rmdir, which holds cgroup_mutex.
+ *
+ * Locking: hooks_mutex guards all of struct mcx_hook but its static part. Only
+ * the work item and module exit take it for writing, debugfs for reading.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ftrace.h>
+#include <linux/mutex.h>
+#include <linux/printk.h>
+#include <linux/workqueue.h>
+
+#include "hooks.h"
+#include "state.h"
+#include "symbols.h"
+#include "throttle.h"
+
+/* How long hooks stay after the last managed cgroup, so that a restart of a
+ * service does not patch the kernel twice.
+ */
+#define MCX_DETACH_DELAY	HZ
+
+static void mcx_hooks_work(struct work_struct *work);
+
+static DEFINE_MUTEX(hooks_mutex);
+static DECLARE_DELAYED_WORK(hooks_work, mcx_hooks_work);
+static bool hooks_wanted;
+static bool hooks_attached;
+
+/* Lifetime first: nothing may be watched whose end would not be seen. */
+static struct mcx_hook * const hooks[] = {
+	&mcx_hook_online,
+	&mcx_hook_offline,
+	&mcx_hook_reset,
+	&mcx_hook_over_high,
+	&mcx_hook_charge,
+};
+
+static void mcx_hook_find(struct mcx_hook *h)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(h->symbols) && h->symbols[i]; i++) {
+		h->name = h->symbols[i];
+		h->addr = mcx_symbol_find(h->name);
+		if (h->addr)
+			return;
+	}
+	mcx_feature_off(h->feature, "kernel function %s not found",
+			h->symbols[0]);
+}
+
+/**
+ * mcx_hooks_init() - find the functions to hook, attach nothing
+ *
+ * Context: Process, from module init only.
+ */
+void mcx_hooks_init(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++)
+		mcx_hook_find(hooks[i]);
+}
+
+static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
+			     unsigned long flags)
+{
+	int ret;
+
+	/* ftrace_free_filter() of 6.12 leaves pointers to what it freed. */
+	memset(&h->ops, 0, sizeof(h->ops));
+	h->ops.func = func;
+	/* PERMANENT: kernel.ftrace_enabled=0 is refused while we are attached
+	 * instead of silently detaching us.
+	 */
+	h->ops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
+	ret = ftrace_set_filter_ip(&h->ops, h->addr, 0, 1);
+	if (!ret)
+		ret = register_ftrace_function(&h->ops);
+	if (ret)
+		ftrace_free_filter(&h->ops);
+	return ret;
+}
+
+static int mcx_hook_attach(struct mcx_hook *h)
+{
+	int ret;
+
+	if (!h->addr || h->attached)
+		return h->addr ? 0 : -ENOENT;
+
+	if (h->redirect && mcx_hidden("ipmodify"))
+		ret = -EBUSY;
+	else
+		ret = mcx_hook_register(h, h->func, h->redirect ?
+					FTRACE_OPS_FL_IPMODIFY : 0);
+	if (!ret) {
+		mcx_feature_on(h->feature);
+	} else if (ret == -EBUSY && h->plain) {
+		ret = mcx_hook_register(h, h->plain, 0);
+		if (!ret)
+			mcx_feature_degraded(h->feature,
+					     "%s is redirected by somebody else (a live patch?)",
+					     h->name);
+	}
+	if (ret)
+		mcx_feature_off(h->feature, "cannot hook %s (%d)%s", h->name,
+				ret, ret == -EBUSY || ret == -ENODEV ?
+				"; is kernel.ftrace_enabled 0?" : "");
+	h->attached = !ret;
+	return ret;
+}
+
+static void mcx_hook_detach(struct mcx_hook *h)
+{
+	if (!h->attached)
+		return;
+	unregister_ftrace_function(&h->ops);
+	ftrace_free_filter(&h->ops);
+	h->attached = false;
+}
+
+static void mcx_hooks_detach(void)
+{
+	int i;
+
+	WRITE_ONCE(hooks_attached, false);
+	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--)
+		mcx_hook_detach(hooks[i]);
+	/* Whom the over-high hook sent to us may still be there. */
+	mcx_throttle_drain();
+}
+
+static bool mcx_hooks_attach(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
+		if (!mcx_hook_attach(hooks[i]) ||
+		    hooks[i]->feature != MCX_FEAT_LIFETIME)
+			continue;
+		mcx_hooks_detach();
+		return false;
+	}
+	WRITE_ONCE(hooks_attached, true);
+	return true;
+}
+
+static void mcx_hooks_work(struct work_struct *work)
+{
+	bool failed = false;
+
+	mutex_lock(&hooks_mutex);
+	if (!READ_ONCE(hooks_wanted))
+		mcx_hooks_detach();
+	else if (!READ_ONCE(hooks_attached))
+		failed = !mcx_hooks_attach();
+	mutex_unlock(&hooks_mutex);
+
+	/* Cgroups may have come and gone before we could see it. */
+	if (failed)
+		mcx_state_clear();
+	else
+		mcx_state_resync();
+}
+
+/**
+ * mcx_hooks_want() - attach soon, or detach a while from now
+ * @want: is anything managed
+ *
+ * Context: Any that may queue work. Cheap when nothing changes.
+ */
+void mcx_hooks_want(bool want)
+{
+	if (READ_ONCE(hooks_wanted) == want)
+		return;
+	WRITE_ONCE(hooks_wanted, want);
+	mod_delayed_work(mcx_wq, &hooks_work,
+			 want ? 0 : MCX_DETACH_DELAY);
+}
+
+/**
+ * mcx_hooks_attached() - are the hooks in place
+ *
+ * Context: Any.
+ * Return: true once what could be attached is attached.
+ */
+bool mcx_hooks_attached(void)
+{
+	return READ_ONCE(hooks_attached);
+}
+
+/**
+ * mcx_hooks_exit() - detach at once; nobody may call mcx_hooks_want() any more
+ *
+ * Context: Process, from module exit only. Waits for RCU-tasks.
+ */
+void mcx_hooks_exit(void)
+{
+	WRITE_ONCE(hooks_wanted, false);
+	cancel_delayed_work_sync(&hooks_work);
+	mutex_lock(&hooks_mutex);
+	mcx_hooks_detach();
+	mutex_unlock(&hooks_mutex);
+}
+
+/**
+ * mcx_hooks_show() - print all hooks, nested keyed
+ * @s: where to
+ *
+ * Context: Process.
+ */
+void mcx_hooks_show(struct seq_file *s)
+{
+	int i;
+
+	mutex_lock(&hooks_mutex);
+	for (i = 0; i < ARRAY_SIZE(hooks); i++)
+		seq_printf(s, "%s found=%d attached=%d redirect=%d\n",
+			   hooks[i]->name, !!hooks[i]->addr,
+			   hooks[i]->attached, hooks[i]->attached &&
+			   hooks[i]->ops.flags & FTRACE_OPS_FL_IPMODIFY ?
+			   1 : 0);
+	mutex_unlock(&hooks_mutex);
+}

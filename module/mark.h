@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where usage shall stay below the limits of a managed cgroup.
+ *
+ *   memory.max ────────────────────────────────
+ *        │ headroom: what tasks already in the kernel may still charge
+ *   admit ────── min(memory.high, memory.max - headroom): above it, a task that
+ *        │       charges waits on its return to user mode
+ *   pace ─────── gap/2 below: from here on it waits a little, more and more
+ *   wake ─────── gap below: the workers start
+ *   target ───── 2 gap below: the workers stop
+ *
+ * Nobody can be stopped between a system call's first charge and its return to
+ * user mode. memory.max must therefore stay away by what all tasks together
+ * charge within one entry into the kernel. That is measured: mcx_memcg.burst is
+ * how far usage passed admit before its tasks were held. It starts at a value
+ * that a dozen writers of 1 MiB need, follows a larger one at once, and decays
+ * by 1/32 of the difference a second. memory.high may be passed for a moment, so
+ * no headroom is kept below it.
+ *
+ * The gap must cover what is charged until a woken worker has freed its first
+ * pages: 1/16 of the limit, at least one batch per CPU (the kernel keeps that
+ * much charged in advance), at most 8 MiB.
+ */
+#ifndef MCX_MARK_H
+#define MCX_MARK_H
+
+#include <linux/cpumask.h>
+#include <linux/minmax.h>
+#include <linux/page_counter.h>
+
+#include "state.h"
+
+#define MCX_BATCH	64UL	/* MEMCG_CHARGE_BATCH, in pages */
+#define MCX_MAX_GAP	((8UL << 20) >> PAGE_SHIFT)
+
+/* Pages to keep free below a memory.max of @max pages. */
+static inline unsigned long mcx_headroom(struct mcx_memcg *m, unsigned long max)
+{
+	unsigned long burst = READ_ONCE(m->burst);
+
+	burst += burst / 4 + MCX_BATCH * num_online_cpus();
+	return clamp(burst, max / 32, max / 3);
+}
+
+/* Pages of usage above which tasks are held, PAGE_COUNTER_MAX without limit. */
+static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
+{
+	unsigned long high = READ_ONCE(m->counter->high);
+	unsigned long max = READ_ONCE(m->counter->max);
+
+	if (max < PAGE_COUNTER_MAX)
+		high = min(high, max - mcx_headroom(m, max));
+	return high;
+}
+
+/* Pages between one mark and the next but one. */
+static inline unsigned long mcx_gap(unsigned long admit)
+{
+	unsigned long least = MCX_BATCH * num_online_cpus();
+
+	return min(clamp(admit / 16, least, max(least, MCX_MAX_GAP)),
+		   admit / 4);
+}
+
+static inline unsigned long mcx_mark_pace(unsigned long admit)
+{
+	return admit - mcx_gap(admit) / 2;
+}
+
+static inline unsigned long mcx_mark_wake(unsigned long admit)
+{
+	return admit - mcx_gap(admit);
+}
+
+static inline unsigned long mcx_mark_target(unsigned long admit)
+{
+	return admit - 2 * mcx_gap(admit);
+}
+
+#endif /* MCX_MARK_H */

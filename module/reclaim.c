@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reclaim engine: one worker per CPU and one queue for all of them keep managed
+ * cgroups below their marks (mark.h), so that no allocating task has to.
+ *
+ * A cgroup above its wake mark is kicked by the charge hook, at most once until
+ * it is below its target mark again (MCX_RECLAIMING). The hook may run in NMI
+ * or under a run queue lock, so it only adds to a per-CPU list and raises an
+ * irq_work, which queues the cgroup and wakes a worker. A worker makes one
+ * short pass and puts the cgroup back at the tail, so that cgroups take turns;
+ * while one needs more than a pass, it stays in the queue for others to join.
+ *
+ * Kernel threads do not wait in reclaim_throttle(), so the workers limit
+ * themselves: after a pass without gain the cgroup rests, longer each time. It
+ * counts as stuck when nothing could be freed for several rests.
+ *
+ * Locking: run_lock (irqsave) guards the queue and the fields of struct
+ * mcx_memcg that say so. MCX_RECLAIMING holds one reference, taken by the hook
+ * and dropped by whoever clears it.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpumask.h>
+#include <linux/irq_work.h>
+#include <linux/ktime.h>
+#include <linux/llist.h>
+#include <linux/sched/clock.h>
+#include <linux/smpboot.h>
+#include <linux/spinlock.h>
+
+#include "compat.h"
+#include "events.h"
+#include "mark.h"
+#include "reclaim.h"
+
+/*
+ * Pages asked for in a pass. Upstream clamps its own background reclaim to 64
+ * so as not to hold lru_lock for long; shrink_lruvec() drops that lock every 32
+ * pages anyway, and walking the tree for each 64 is what a pass costs most.
+ */
+#define MCX_PASS_MIN	32UL
+#define MCX_PASS_MAX	256UL
+
+/* Rests after passes without gain: 1, 2, 4 ... 128 ms. */
+#define MCX_REST_SHIFT_MAX	7
+/* So many in a row (about a quarter of a second): nothing can be reclaimed. */
+#define MCX_EMPTY_STUCK		9
+
+struct mcx_kick {
+	struct llist_head list;
+	struct irq_work work;
+};
+
+struct mcx_worker {
+	struct task_struct *task;
+	u64 passes;
+	u64 pages;
+	u64 usec;
+};
+
+static DEFINE_PER_CPU(struct mcx_kick, kicks);
+static DEFINE_PER_CPU(struct mcx_worker, workers);
+
+static DEFINE_SPINLOCK(run_lock);
+static LIST_HEAD(run_queue);
+static cpumask_t idle_workers;
+
+/* Caller holds run_lock, so IRQs are off. */
+static void mcx_wake_worker(void)
+{
+	int cpu;
+
+	/* Another CPU first: this one is allocating. */
+	for_each_cpu_wrap(cpu, &idle_workers, smp_processor_id() + 1) {
+		if (!cpumask_test_and_clear_cpu(cpu, &idle_workers))
+			continue;
+		wake_up_process(per_cpu(workers.task, cpu));
+		break;
+	}
+}
+
+/* Caller holds run_lock. */
+static void mcx_enqueue(struct mcx_memcg *m)
+{
+	if (list_empty(&m->run))
+		list_add_tail(&m->run, &run_queue);
+	mcx_wake_worker();
+}
+
+static void mcx_kick_work(struct irq_work *work)
+{
+	struct mcx_kick *kick = container_of(work, struct mcx_kick, work);
+	struct mcx_memcg *m, *next;
+	unsigned long flags;
+
+	spin_lock_irqsave(&run_lock, flags);
+	llist_for_each_entry_safe(m, next, llist_del_all(&kick->list), kick)
+		mcx_enqueue(m);
+	spin_unlock_irqrestore(&run_lock, flags);
+}
+
+/**
+ * mcx_reclaim_kick() - have the workers bring a cgroup below its target mark
+ * @m: the cgroup
+ *
+ * Context: Any, NMI included; caller makes sure that @m stays (RCU, a
+ * reference, or the state mutex). One bit test if the workers know already.
+ */
+void mcx_reclaim_kick(struct mcx_memcg *m)
+{
+	struct mcx_kick *kick;
+
+	if (test_bit(MCX_RECLAIMING, &m->flags) ||
+	    test_and_set_bit(MCX_RECLAIMING, &m->flags))
+		return;
+	if (!mcx_memcg_tryget(m))
+		return;
+	mcx_stat_inc(m, wakeups);
+
+	preempt_disable_notrace();
+	kick = this_cpu_ptr(&kicks);
+	llist_add(&m->kick, &kick->list);
+	irq_work_queue(&kick->work);
+	preempt_enable_notrace();
+}
+
+static unsigned long mcx_excess(struct mcx_memcg *m)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long target = mcx_mark_target(mcx_mark_admit(m));
+
+	if (!mcx_memcg_managed(m) || usage <= target)
+		return 0;
+	return usage - target;
+}
+
+/* Let the headroom follow what tasks really charge in one go; see mark.h. */
+static void mcx_learn_burst(struct mcx_memcg *m)
+{
+	unsigned long admit = mcx_mark_admit(m);
+	unsigned long peak = xchg(&m->peak, 0);
+	unsigned long burst = READ_ONCE(m->burst);
+	unsigned long seen = peak > admit ? peak - admit : 0;
+
+	if (seen > burst) {
+		WRITE_ONCE(m->burst, seen);
+	} else if (time_after(jiffies, READ_ONCE(m->burst_at) + HZ)) {
+		WRITE_ONCE(m->burst_at, jiffies);
+		WRITE_ONCE(m->burst, burst - (burst - seen) / 32);
+	}
+}
+
+static void mcx_learn_rate(struct mcx_memcg *m, unsigned long freed, u64 nsec)
+{
+	unsigned long rate = READ_ONCE(m->rate);
+	unsigned long now;
+
+	if (!freed)
+		return;
+	now = div64_u64((u64)freed * NSEC_PER_SEC, max(nsec, 1ULL));
+	WRITE_ONCE(m->rate, max(rate - rate / 8 + now / 8, MCX_BATCH));
+}
+
+static void mcx_wake_waiters(struct mcx_memcg *m)
+{
+	unsigned long admit = mcx_mark_admit(m);
+
+	if (waitqueue_active(&m->waiters) &&
+	    page_counter_read(m->counter) <= admit - mcx_gap(admit) / 4)
+		wake_up_all(&m->waiters);
+}
+
+/* One pass. Returns pages freed. */
+static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
+{
+	struct mcx_worker *w = raw_cpu_ptr(&workers);
+	u64 cpu = current->se.sum_exec_runtime, wall = local_clock();
+	unsigned long freed;
+
+	freed = static_call(mcx_try_to_free)(m->memcg,
+			clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), GFP_KERNEL,
+			MCX_RECLAIM_MAY_SWAP, NULL);
+
+	mcx_learn_rate(m, freed, local_clock() - wall);
+	mcx_learn_burst(m);
+	cpu = div_u64(current->se.sum_exec_runtime - cpu, NSEC_PER_USEC);
+	mcx_stat_inc(m, reclaim_passes);
+	mcx_stat_add(m, reclaimed_pages, freed);
+	mcx_stat_add(m, reclaim_usec, cpu);
+	w->passes++;
+	w->pages += freed;
+	w->usec += cpu;
+	return freed;
+}
+
+/* What came of a pass, for the next. Caller holds run_lock. */
+static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
+{
+	if (freed >= MCX_PASS_MIN / 2) {
+		m->empty = 0;
+		clear_bit(MCX_IS_STUCK, &m->flags);
+	} else if (!m->serving) {
+		/* With others in a pass, one that finds them walking the page
+		 * tables (MGLRU aging) gets nothing, which means nothing.
+		 */
+		mcx_stat_inc(m, reclaim_empty);
+		m->empty++;
+		if (m->empty == MCX_EMPTY_STUCK) {
+			mcx_stat_inc(m, stuck);
+			set_bit(MCX_IS_STUCK, &m->flags);
+		}
+	}
+}
+
+/* Rest before the next try; shortest if there was no try. Caller holds run_lock and the reference. */
+static void mcx_rest(struct mcx_memcg *m)
+{
+	unsigned int shift = min(m->empty, MCX_REST_SHIFT_MAX + 1U);
+
+	list_del_init(&m->run);
+	mod_timer(&m->retry, jiffies + msecs_to_jiffies((1U << shift) / 2));
+}
+
+/*
+ * Decide how a cgroup goes on after a pass. Caller holds run_lock. Returns
+ * true if it is done: the caller then ends its turn.
+ */
+static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
+{
+	if (!mcx_excess(m)) {
+		list_del_init(&m->run);
+		m->empty = 0;
+		clear_bit(MCX_IS_STUCK, &m->flags);
+		return !m->serving;
+	}
+	if (freed >= MCX_PASS_MIN / 2)
+		mcx_enqueue(m);
+	else if (!m->serving)
+		mcx_rest(m);
+	/* Else whoever serves it still decides at the end of that pass. */
+	return false;
+}
+
+/* Take the next cgroup. It stays in the queue while it needs more workers. */
+static struct mcx_memcg *mcx_take(unsigned long *excess)
+{
+	struct mcx_memcg *m;
+
+	spin_lock_irq(&run_lock);
+	m = list_first_entry_or_null(&run_queue, struct mcx_memcg, run);
+	if (m) {
+		list_del_init(&m->run);
+		*excess = mcx_excess(m);
+		m->serving++;
+		if (*excess > m->serving * MCX_PASS_MAX)
+			mcx_enqueue(m);
+	}
+	spin_unlock_irq(&run_lock);
+	return m;
+}
+
+/* The end of a turn: gives back the reference of MCX_RECLAIMING. */
+static void mcx_done(struct mcx_memcg *m)
+{
+	unsigned long admit;
+
+	clear_bit(MCX_RECLAIMING, &m->flags);
+	smp_mb__after_atomic();
+	/* What was charged meanwhile found the bit set and left it to us. */
+	admit = mcx_mark_admit(m);
+	if (mcx_memcg_managed(m) &&
+	    page_counter_read(m->counter) > mcx_mark_wake(admit))
+		mcx_reclaim_kick(m);
+	mcx_events_notify(m);
+	mcx_memcg_put(m);
+}
+
+static void mcx_worker_run(unsigned int cpu)
+{
+	unsigned long excess, freed = 0;
+	struct mcx_memcg *m = mcx_take(&excess);
+	bool done;
+
+	if (!m)
+		return;
+	if (excess)
+		freed = mcx_pass(m, excess);
+	mcx_wake_waiters(m);
+
+	spin_lock_irq(&run_lock);
+	m->serving--;
+	if (excess)
+		mcx_note_progress(m, freed);
+	done = mcx_requeue(m, freed);
+	spin_unlock_irq(&run_lock);
+	if (done)
+		mcx_done(m);
+	cond_resched();
+}
+
+static int mcx_worker_should_run(unsigned int cpu)
+{
+	if (!list_empty_careful(&run_queue))
+		return 1;
+	cpumask_set_cpu(cpu, &idle_workers);
+	/* Pairs with the queueing before the mask is looked at. */
+	smp_mb__after_atomic();
+	return !list_empty_careful(&run_queue);
+}
+
+static void mcx_worker_park(unsigned int cpu)
+{
+	cpumask_clear_cpu(cpu, &idle_workers);
+}
+
+static void mcx_worker_cleanup(unsigned int cpu, bool online)
+{
+	mcx_worker_park(cpu);
+}
+
+static struct smp_hotplug_thread worker_threads = {
+	.store = &workers.task,
+	.thread_should_run = mcx_worker_should_run,
+	.thread_fn = mcx_worker_run,
+	.park = mcx_worker_park,
+	.cleanup = mcx_worker_cleanup,
+	.thread_comm = "memcg_ext/%u",
+};
+
+static void mcx_retry(struct timer_list *t)
+{
+	struct mcx_memcg *m = container_of(t, struct mcx_memcg, retry);
+	unsigned long flags;
+
+	spin_lock_irqsave(&run_lock, flags);
+	mcx_enqueue(m);
+	spin_unlock_irqrestore(&run_lock, flags);
+}
+
+/**
+ * mcx_reclaim_init_memcg() - make the reclaim part of a new object
+ * @m: the object
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_init_memcg(struct mcx_memcg *m)
+{
+	INIT_LIST_HEAD(&m->run);
+	timer_setup(&m->retry, mcx_retry, 0);
+}
+
+/**
+ * mcx_reclaim_forget() - an object is going: end its rest
+ * @m: the object, MCX_DYING set
+ *
+ * Whoever has it in a pass or in the queue ends its turn soon, since it is no
+ * longer managed.
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_forget(struct mcx_memcg *m)
+{
+	/* Whoever takes the lock from now on sees that it is not managed, and
+	 * arms no timer.
+	 */
+	spin_lock_irq(&run_lock);
+	spin_unlock_irq(&run_lock);
+	if (timer_delete_sync(&m->retry))
+		mcx_retry(&m->retry);
+}
+
+/**
+ * mcx_reclaim_init() - start the workers
+ *
+ * Context: Process, from module init only.
+ * Return: 0 or -errno.
+ */
+int mcx_reclaim_init(void)
+{
+	int cpu;
+
+	/* Not at build time: 6.12 does not relocate a module's per-CPU data. */
+	for_each_possible_cpu(cpu)
+		per_cpu(kicks.work, cpu) = IRQ_WORK_INIT_HARD(mcx_kick_work);
+	return smpboot_register_percpu_thread(&worker_threads);
+}
+
+/**
+ * mcx_reclaim_exit() - stop the workers
+ *
+ * Hooks must be detached and all objects removed from the table; this waits
+ * for the last turns.
+ *
+ * Context: Process, from module exit only.
+ */
+void mcx_reclaim_exit(void)
+{
+	struct mcx_memcg *m;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		irq_work_sync(&per_cpu(kicks.work, cpu));
+	smpboot_unregister_percpu_thread(&worker_threads);
+
+	/* Nobody serves any more; what is left was queued and never taken. */
+	while ((m = list_first_entry_or_null(&run_queue, struct mcx_memcg,
+					     run))) {
+		list_del_init(&m->run);
+		mcx_memcg_put(m);
+	}
+}
+
+/**
+ * mcx_reclaim_show() - print all workers, nested keyed
+ * @s: where to
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_show(struct seq_file *s)
+{
+	struct mcx_worker *w;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		w = per_cpu_ptr(&workers, cpu);
+		if (w->task)
+			seq_printf(s, "%d pid=%d idle=%d passes=%llu pages=%llu usec=%llu\n",
+				   cpu, w->task->pid,
+				   cpumask_test_cpu(cpu, &idle_workers),
+				   w->passes, w->pages, w->usec);
+	}
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MCX_RECLAIM_H
+#define MCX_RECLAIM_H
+
+#include <linux/seq_file.h>
+
+#include "state.h"
+
+int mcx_reclaim_init(void);
+void mcx_reclaim_exit(void);
+void mcx_reclaim_init_memcg(struct mcx_memcg *m);
+void mcx_reclaim_kick(struct mcx_memcg *m);
+void mcx_reclaim_forget(struct mcx_memcg *m);
+void mcx_reclaim_show(struct seq_file *s);
+
+#endif /* MCX_RECLAIM_H */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MCX_STAT_H
+#define MCX_STAT_H
+
+/*
+ * Counters of one managed cgroup, per CPU, so that the charge hook can count
+ * in any context, NMI included. One line each: the name in memory.ext.stat,
+ * and what it tells an operator.
+ */
+#define MCX_STATS(S)							\
+	/* charge batches (of up to 64 pages) seen, refused ones too */	\
+	S(batches)							\
+	/* pages in those batches */					\
+	S(charged_pages)						\
+	/* how often the workers were asked to reclaim */		\
+	S(wakeups)							\
+	/* passes of the workers, and the pages these freed */		\
+	S(reclaim_passes)						\
+	S(reclaimed_pages)						\
+	/* CPU time of the workers for this cgroup */			\
+	S(reclaim_usec)							\
+	/* passes that freed nothing */					\
+	S(reclaim_empty)						\
+	/* inline throttling in the middle of the kernel, put off */	\
+	S(deferred)							\
+	/* returns to user mode that were made to wait, and how long */	\
+	S(paced)							\
+	S(paced_usec)							\
+	/* of those, waits cut short by a signal, the debt kept */	\
+	S(paced_interrupted)						\
+	/* returns above memory.high; also counted in memory.events */	\
+	S(over_high)							\
+	/* times the workers gave up for now: nothing to reclaim */	\
+	S(stuck)
+
+#define MCX_STAT_ENUM(name) MCX_STAT_##name,
+enum mcx_stat {
+	MCX_STATS(MCX_STAT_ENUM)
+	MCX_NR_STATS,
+};
+
+struct mcx_stat_cpu {
+	u64 v[MCX_NR_STATS];
+};
+
+#endif /* MCX_STAT_H */

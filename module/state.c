@@ -1,0 +1,556 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One object per cgroup at or below a configured one: who is managed, who is
+ * the nearest managed ancestor, and how long all that lives.
+ *
+ * The objects follow from what was written to memory.ext.enable and from the
+ * cgroup tree. Instead of mending them event by event they are worked out anew
+ * (mcx_sync()) after every write and whenever a cgroup came or went below a
+ * configured one. That walk goes from parents to children, holds no lock of
+ * the cgroup core, and runs in the writer or in a work item.
+ *
+ * Locking: state_mutex guards the table, the list and all fields of struct
+ * mcx_memcg that say so. It nests inside cgroup_mutex, which is never taken
+ * here. The charge hook reads table and @up under RCU. css_online, css_offline
+ * and css_reset only mark and queue: they run in ftrace callbacks, which must
+ * not sleep.
+ *
+ * Lifetime: an object pins its css, so that the key (the address of the memory
+ * counter) cannot be reused while it is in the table. It leaves the table at
+ * css_offline and is freed, css and all, one grace period after its last user.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cgroup.h>
+#include <linux/mutex.h>
+#include <linux/rhashtable.h>
+#include <linux/slab.h>
+
+#include "hooks.h"
+#include "reclaim.h"
+#include "state.h"
+
+/* How long a cgroup that comes online may take until it is visible. */
+#define MCX_ONLINE_DELAY	msecs_to_jiffies(10)
+
+/* Pages a second, until measured: low enough to hold nobody for long. */
+#define MCX_INITIAL_RATE	50000
+/* 16 MiB: a dozen writers of 1 MiB each; see mark.h. */
+#define MCX_INITIAL_BURST	((16UL << 20) >> PAGE_SHIFT)
+
+static void mcx_sync_work(struct work_struct *work);
+
+static DEFINE_MUTEX(state_mutex);
+static DECLARE_DELAYED_WORK(sync_work, mcx_sync_work);
+static LIST_HEAD(all_memcgs);
+static struct rhashtable memcg_table;
+static unsigned int walk_nr;
+
+static const struct rhashtable_params table_params = {
+	.key_len = sizeof(struct page_counter *),
+	.key_offset = offsetof(struct mcx_memcg, counter),
+	.head_offset = offsetof(struct mcx_memcg, hash),
+	.automatic_shrinking = true,
+};
+
+/**
+ * mcx_memcg_find() - our object of a cgroup
+ * @counter: address of its memory counter; any other address finds nothing
+ *
+ * Context: Any, NMI included, inside an RCU read-side section.
+ * Return: the object, valid until the end of that section, or NULL.
+ */
+struct mcx_memcg *mcx_memcg_find(struct page_counter *counter)
+{
+	return rhashtable_lookup(&memcg_table, &counter, table_params);
+}
+
+/**
+ * mcx_memcg_lookup() - our object of a cgroup, to keep
+ * @memcg: the cgroup
+ *
+ * Context: Any.
+ * Return: the object, to be given back by mcx_memcg_put(), or NULL.
+ */
+struct mcx_memcg *mcx_memcg_lookup(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
+	if (m && !mcx_memcg_tryget(m))
+		m = NULL;
+	rcu_read_unlock();
+	return m;
+}
+
+static void mcx_memcg_free(struct rcu_head *rcu)
+{
+	struct mcx_memcg *m = container_of(rcu, struct mcx_memcg, rcu);
+
+	css_put(&m->memcg->css);
+	free_percpu(m->stat);
+	kfree(m);
+}
+
+/**
+ * mcx_memcg_put() - done with an object
+ * @m: from mcx_memcg_lookup() or mcx_memcg_tryget()
+ *
+ * Context: Any but NMI.
+ */
+void mcx_memcg_put(struct mcx_memcg *m)
+{
+	if (refcount_dec_and_test(&m->ref))
+		call_rcu(&m->rcu, mcx_memcg_free);
+}
+
+/* Takes over the caller's reference to the css, also when it fails. */
+static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m;
+
+	lockdep_assert_held(&state_mutex);
+
+	m = kzalloc(sizeof(*m), GFP_KERNEL);
+	if (!m)
+		goto err_css;
+	m->stat = alloc_percpu(struct mcx_stat_cpu);
+	if (!m->stat)
+		goto err_free;
+
+	m->memcg = memcg;
+	m->counter = &memcg->memory;
+	m->rate = MCX_INITIAL_RATE;
+	m->burst = MCX_INITIAL_BURST;
+	m->burst_at = jiffies;
+	refcount_set(&m->ref, 1);
+	init_waitqueue_head(&m->waiters);
+	mcx_reclaim_init_memcg(m);
+
+	if (rhashtable_lookup_insert_fast(&memcg_table, &m->hash,
+					  table_params))
+		goto err_stat;
+	list_add_tail(&m->all, &all_memcgs);
+	return m;
+
+err_stat:
+	free_percpu(m->stat);
+err_free:
+	kfree(m);
+err_css:
+	css_put(&memcg->css);
+	return NULL;
+}
+
+static void mcx_memcg_remove(struct mcx_memcg *m)
+{
+	lockdep_assert_held(&state_mutex);
+
+	set_bit(MCX_DYING, &m->flags);
+	list_del(&m->all);
+	rhashtable_remove_fast(&memcg_table, &m->hash, table_params);
+	wake_up_all(&m->waiters);
+	mcx_reclaim_forget(m);
+	mcx_memcg_put(m);
+}
+
+/* Objects are only removed under the mutex, so none is needed to keep it. */
+static struct mcx_memcg *mcx_memcg_locked(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m;
+
+	lockdep_assert_held(&state_mutex);
+
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
+	rcu_read_unlock();
+	return m;
+}
+
+static struct mcx_memcg *mcx_memcg_parent(struct mem_cgroup *memcg)
+{
+	struct cgroup_subsys_state *parent = memcg->css.parent;
+
+	return parent ? mcx_memcg_locked(mem_cgroup_from_css(parent)) : NULL;
+}
+
+/* Work out one object from what its parent's, already worked out, says. */
+static void mcx_memcg_derive(struct mcx_memcg *m, struct mcx_memcg *parent)
+{
+	bool inherit = parent && parent->inherit;
+	bool managed = m->own != MCX_ENABLE_NO || inherit;
+	struct mcx_memcg *up = NULL;
+
+	if (parent)
+		up = test_bit(MCX_MANAGED, &parent->flags) ? parent :
+		     rcu_dereference_protected(parent->up,
+					       lockdep_is_held(&state_mutex));
+	m->inherit = inherit || m->own == MCX_ENABLE_SUBTREE;
+	m->seen = walk_nr;
+	rcu_assign_pointer(m->up, up);
+
+	if (managed == test_bit(MCX_MANAGED, &m->flags))
+		return;
+	if (managed) {
+		set_bit(MCX_MANAGED, &m->flags);
+		/* It may be over its limit already: no charge would tell. */
+		mcx_reclaim_kick(m);
+	} else {
+		clear_bit(MCX_MANAGED, &m->flags);
+		wake_up_all(&m->waiters);
+	}
+}
+
+/*
+ * css_tryget_online() alone also succeeds while css_online is still running;
+ * should that fail, the css is freed whatever references there are.
+ */
+static bool mcx_css_get(struct cgroup_subsys_state *css)
+{
+	return READ_ONCE(css->flags) & CSS_ONLINE && css_tryget_online(css);
+}
+
+/*
+ * Derive everything below one configured cgroup. Returns false if a cgroup
+ * there is about to come online, or memory was short: look again soon.
+ */
+static bool mcx_walk(struct mcx_memcg *top)
+{
+	struct cgroup_subsys_state *css;
+	bool complete = true;
+
+	rcu_read_lock();
+	css_for_each_descendant_pre(css, &top->memcg->css) {
+		struct mem_cgroup *memcg = mem_cgroup_from_css(css);
+		struct mcx_memcg *m;
+
+		if (!mcx_css_get(css)) {
+			complete &= !!(READ_ONCE(css->flags) & CSS_DYING);
+			continue;
+		}
+		/* With a reference the walk may leave RCU and go on from here. */
+		rcu_read_unlock();
+		m = mcx_memcg_locked(memcg);
+		if (m)
+			css_put(css);
+		else
+			m = mcx_memcg_create(memcg);
+		if (m)
+			mcx_memcg_derive(m, mcx_memcg_parent(memcg));
+		else
+			complete = false;
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
+	return complete;
+}
+
+/* css_reset: what was configured before the controller went is void. */
+static void mcx_apply_resets(void)
+{
+	struct mcx_memcg *m;
+
+	list_for_each_entry(m, &all_memcgs, all)
+		if (test_and_clear_bit(MCX_RESET, &m->flags))
+			m->own = MCX_ENABLE_NO;
+}
+
+/* Everything anew from what is configured. Returns false as mcx_walk() does. */
+static bool mcx_sync(void)
+{
+	struct mcx_memcg *m, *next;
+	bool complete = true, any = false;
+
+	lockdep_assert_held(&state_mutex);
+
+	walk_nr++;
+	mcx_apply_resets();
+
+	/*
+	 * A configured cgroup with another above it is met by that one's walk,
+	 * after its parent, whose values it needs.
+	 */
+	list_for_each_entry(m, &all_memcgs, all)
+		if (m->own != MCX_ENABLE_NO && m->seen != walk_nr &&
+		    !mcx_memcg_parent(m->memcg))
+			complete &= mcx_walk(m);
+
+	list_for_each_entry_safe(m, next, &all_memcgs, all) {
+		if (m->seen != walk_nr)
+			mcx_memcg_remove(m);
+		else
+			any |= test_bit(MCX_MANAGED, &m->flags);
+	}
+	mcx_hooks_want(any);
+	return complete;
+}
+
+static void mcx_sync_later(void)
+{
+	queue_delayed_work(mcx_wq, &sync_work, MCX_ONLINE_DELAY);
+}
+
+static void mcx_sync_work(struct work_struct *work)
+{
+	mcx_state_resync();
+}
+
+/**
+ * mcx_state_resync() - work out again who is managed
+ *
+ * Context: Process. May sleep; takes the state mutex.
+ */
+void mcx_state_resync(void)
+{
+	bool complete;
+
+	mutex_lock(&state_mutex);
+	complete = mcx_sync();
+	mutex_unlock(&state_mutex);
+	if (!complete)
+		mcx_sync_later();
+}
+
+/**
+ * mcx_state_clear() - manage nothing any more
+ *
+ * Context: Process. May sleep; takes the state mutex.
+ */
+void mcx_state_clear(void)
+{
+	struct mcx_memcg *m;
+
+	mutex_lock(&state_mutex);
+	list_for_each_entry(m, &all_memcgs, all)
+		m->own = MCX_ENABLE_NO;
+	mcx_sync();
+	mutex_unlock(&state_mutex);
+}
+
+static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
+				bool privileged)
+{
+	struct mcx_memcg *parent = mcx_memcg_parent(memcg);
+	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+
+	if (!privileged && !(parent && (parent->inherit ||
+					test_bit(MCX_MANAGED, &parent->flags))))
+		return -EPERM;
+	if (!m && own == MCX_ENABLE_NO)
+		return 0;
+	if (!m) {
+		if (!mcx_css_get(&memcg->css))
+			return -ENODEV;
+		m = mcx_memcg_create(memcg);
+		if (!m)
+			return -ENOMEM;
+	}
+	m->own = own;
+	if (!mcx_sync())
+		mcx_sync_later();
+	return 0;
+}
+
+/**
+ * mcx_state_set() - configure one cgroup
+ * @memcg: the cgroup
+ * @own: what it shall be
+ * @privileged: the writer has CAP_SYS_RESOURCE; without it only cgroups below
+ *	a managed one can be configured
+ *
+ * Takes effect at once but for the hooks, which a work item attaches.
+ *
+ * Context: Process, under a write to a cgroup file. May sleep.
+ * Return: 0, -EPERM, -ENODEV (the cgroup is going), -ENOMEM, -EINTR, or
+ * -EOPNOTSUPP if this kernel lacks what managing needs.
+ */
+int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
+		  bool privileged)
+{
+	int ret;
+
+	if (own != MCX_ENABLE_NO &&
+	    !(mcx_feature_is_on(MCX_FEAT_LIFETIME) &&
+	      mcx_feature_is_on(MCX_FEAT_ACCOUNT) &&
+	      mcx_feature_is_on(MCX_FEAT_RECLAIM)))
+		return -EOPNOTSUPP;
+
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	ret = mcx_state_set_locked(memcg, own, privileged);
+	mutex_unlock(&state_mutex);
+	return ret;
+}
+
+/**
+ * mcx_state_get() - what was written to memory.ext.enable
+ * @memcg: the cgroup
+ *
+ * Context: Process. May sleep.
+ * Return: the value.
+ */
+enum mcx_enable mcx_state_get(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
+	enum mcx_enable own = MCX_ENABLE_NO;
+
+	if (m) {
+		own = READ_ONCE(m->own);
+		mcx_memcg_put(m);
+	}
+	return own;
+}
+
+/**
+ * mcx_memcg_stat() - sum of a counter over all CPUs
+ * @m: the cgroup
+ * @i: the counter
+ *
+ * Context: Any.
+ * Return: the sum; while it is counted elsewhere, any value of late.
+ */
+u64 mcx_memcg_stat(struct mcx_memcg *m, enum mcx_stat i)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(per_cpu_ptr(m->stat, cpu)->v[i]);
+	return sum;
+}
+
+/**
+ * mcx_state_for_each() - call a function for every object
+ * @fn: the function; may sleep, must not take the state mutex
+ * @arg: passed through
+ *
+ * Context: Process. Takes the state mutex.
+ */
+void mcx_state_for_each(void (*fn)(struct mcx_memcg *m, void *arg), void *arg)
+{
+	struct mcx_memcg *m;
+
+	mutex_lock(&state_mutex);
+	list_for_each_entry(m, &all_memcgs, all)
+		fn(m, arg);
+	mutex_unlock(&state_mutex);
+}
+
+/*
+ * The hooks below run in ftrace callbacks, at the entry of functions that are
+ * called under cgroup_mutex: they must not sleep, and cannot know whether the
+ * function will succeed.
+ */
+
+static struct page_counter *mcx_hooked_counter(struct ftrace_regs *fregs,
+					       bool of_parent)
+{
+	struct cgroup_subsys_state *css =
+		(void *)ftrace_regs_get_argument(fregs, 0);
+
+	if (of_parent)
+		css = css->parent;
+	return css ? &mem_cgroup_from_css(css)->memory : NULL;
+}
+
+/* Is it below a configured one? It becomes visible a little later. */
+static void notrace mcx_online(unsigned long ip, unsigned long parent_ip,
+			       struct ftrace_ops *ops,
+			       struct ftrace_regs *fregs)
+{
+	struct page_counter *parent = mcx_hooked_counter(fregs, true);
+	bool ours;
+
+	rcu_read_lock();
+	ours = parent && mcx_memcg_find(parent);
+	rcu_read_unlock();
+	if (ours)
+		mcx_sync_later();
+}
+
+static void notrace mcx_ended(struct ftrace_regs *fregs,
+			      enum mcx_memcg_flag how)
+{
+	struct page_counter *counter = mcx_hooked_counter(fregs, false);
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	m = mcx_memcg_find(counter);
+	if (m) {
+		set_bit(how, &m->flags);
+		mod_delayed_work(mcx_wq, &sync_work, 0);
+	}
+	rcu_read_unlock();
+}
+
+static void notrace mcx_offline(unsigned long ip, unsigned long parent_ip,
+				struct ftrace_ops *ops,
+				struct ftrace_regs *fregs)
+{
+	mcx_ended(fregs, MCX_DYING);
+}
+
+static void notrace mcx_reset(unsigned long ip, unsigned long parent_ip,
+			      struct ftrace_ops *ops,
+			      struct ftrace_regs *fregs)
+{
+	mcx_ended(fregs, MCX_RESET);
+}
+
+struct mcx_hook mcx_hook_online = {
+	.symbols = { "mem_cgroup_css_online" },
+	.func = mcx_online,
+	.feature = MCX_FEAT_LIFETIME,
+};
+
+struct mcx_hook mcx_hook_offline = {
+	.symbols = { "mem_cgroup_css_offline" },
+	.func = mcx_offline,
+	.feature = MCX_FEAT_LIFETIME,
+};
+
+struct mcx_hook mcx_hook_reset = {
+	.symbols = { "mem_cgroup_css_reset" },
+	.func = mcx_reset,
+	.feature = MCX_FEAT_LIFETIME,
+};
+
+/**
+ * mcx_state_init() - make the empty table
+ *
+ * Context: Process, from module init only.
+ * Return: 0 or -errno.
+ */
+int mcx_state_init(void)
+{
+	return rhashtable_init(&memcg_table, &table_params);
+}
+
+/**
+ * mcx_state_stop() - let go of all cgroups for good
+ *
+ * Files and hooks must be gone, so that nobody configures any more and no work
+ * is queued.
+ *
+ * Context: Process, from module exit only.
+ */
+void mcx_state_stop(void)
+{
+	cancel_delayed_work_sync(&sync_work);
+	mcx_state_clear();
+}
+
+/**
+ * mcx_state_exit() - free what is left
+ *
+ * Hooks, files and workers must be gone.
+ *
+ * Context: Process, from module exit only.
+ */
+void mcx_state_exit(void)
+{
+	/* Waits for the callbacks that free the last objects. */
+	rcu_barrier();
+	rhashtable_destroy(&memcg_table);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MCX_STATE_H
+#define MCX_STATE_H
+
+#include <linux/list.h>
+#include <linux/llist.h>
+#include <linux/memcontrol.h>
+#include <linux/page_counter.h>
+#include <linux/percpu.h>
+#include <linux/refcount.h>
+#include <linux/rhashtable-types.h>
+#include <linux/seq_file.h>
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "stat.h"
+
+/**
+ * enum mcx_enable - what is written to memory.ext.enable
+ * @MCX_ENABLE_NO: not managed, unless an ancestor says subtree
+ * @MCX_ENABLE_SELF: this cgroup's own limits, for all charges of its subtree
+ * @MCX_ENABLE_SUBTREE: and the own limits of every descendant, now and later
+ */
+enum mcx_enable {
+	MCX_ENABLE_NO,
+	MCX_ENABLE_SELF,
+	MCX_ENABLE_SUBTREE,
+};
+
+/**
+ * enum mcx_memcg_flag - bits of mcx_memcg.flags
+ * @MCX_MANAGED: limits of this cgroup are enforced by us
+ * @MCX_DYING: offline, or unmanaged for good: hands off, the state goes soon
+ * @MCX_RESET: the controller was disabled here (css_reset)
+ * @MCX_RECLAIMING: workers have it queued, serve it, or will retry
+ * @MCX_IS_STUCK: the last passes freed nothing
+ */
+enum mcx_memcg_flag {
+	MCX_MANAGED,
+	MCX_DYING,
+	MCX_RESET,
+	MCX_RECLAIMING,
+	MCX_IS_STUCK,
+};
+
+/**
+ * struct mcx_memcg - what we know of one cgroup at or below a configured one
+ * @counter: &@memcg->memory, the key by which the charge hook finds us
+ * @flags: enum mcx_memcg_flag
+ * @up: nearest managed ancestor; RCU
+ * @burst: pages by which usage was seen to pass the admission mark before its
+ *	tasks could be held, with a slow decay; see mark.h
+ * @peak: highest usage above the pacing mark since it was last looked at
+ * @rate: pages a second that one worker frees here, smoothed
+ * @stat: counters
+ * @memcg: the cgroup; we hold a reference to its css
+ * @ref: of this object: one for the table, one for each user outside RCU
+ * @hash: in the table; mutex for writing, RCU for reading
+ * @all: in the list of all, guarded by the state mutex
+ * @own: what was written to memory.ext.enable; state mutex
+ * @inherit: descendants are managed too; state mutex
+ * @seen: last walk that met it; state mutex
+ * @kick: hook -> irq_work
+ * @run: in the run queue; run queue lock
+ * @serving: workers in a pass; run queue lock
+ * @empty: passes without gain in a row; run queue lock
+ * @retry: comes back after an empty pass
+ * @burst_at: jiffies when @burst decayed last; any worker, races are harmless
+ * @notified_at: jiffies when pollers of memory.ext.events were last woken
+ * @waiters: tasks paced on their return to user mode
+ * @rcu: for freeing
+ */
+struct mcx_memcg {
+	/* Read in the charge hook. */
+	struct page_counter *counter;
+	unsigned long flags;
+	struct mcx_memcg __rcu *up;
+	unsigned long burst;
+	unsigned long peak;
+	unsigned long rate;
+	struct mcx_stat_cpu __percpu *stat;
+
+	struct mem_cgroup *memcg;
+	refcount_t ref;
+	struct rhash_head hash;
+	struct list_head all;
+	enum mcx_enable own;
+	bool inherit;
+	unsigned int seen;
+
+	struct llist_node kick;
+	struct list_head run;
+	unsigned int serving;
+	unsigned int empty;
+	struct timer_list retry;
+	unsigned long burst_at;
+	unsigned long notified_at;
+
+	wait_queue_head_t waiters;
+	struct rcu_head rcu;
+};
+
+#define mcx_stat_inc(m, name)	\
+	this_cpu_inc((m)->stat->v[MCX_STAT_##name])
+#define mcx_stat_add(m, name, n)	\
+	this_cpu_add((m)->stat->v[MCX_STAT_##name], n)
+
+extern struct workqueue_struct *mcx_wq;
+
+int mcx_state_init(void);
+void mcx_state_stop(void);
+void mcx_state_exit(void);
+void mcx_state_clear(void);
+void mcx_state_resync(void);
+int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
+		  bool privileged);
+enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
+
+struct mcx_memcg *mcx_memcg_find(struct page_counter *counter);
+struct mcx_memcg *mcx_memcg_lookup(struct mem_cgroup *memcg);
+void mcx_memcg_put(struct mcx_memcg *m);
+u64 mcx_memcg_stat(struct mcx_memcg *m, enum mcx_stat i);
+void mcx_state_for_each(void (*fn)(struct mcx_memcg *m, void *arg), void *arg);
+
+static inline bool mcx_memcg_tryget(struct mcx_memcg *m)
+{
+	return refcount_inc_not_zero(&m->ref);
+}
+
+static inline bool mcx_memcg_managed(struct mcx_memcg *m)
+{
+	return (READ_ONCE(m->flags) & (BIT(MCX_MANAGED) | BIT(MCX_DYING))) ==
+	       BIT(MCX_MANAGED);
+}
+
+/**
+ * mcx_memcg_nearest() - the managed cgroup at or above one
+ * @counter: memory counter of that one
+ *
+ * Context: Any, NMI included, inside an RCU read-side section.
+ * Return: the nearest managed cgroup, or NULL.
+ */
+static inline struct mcx_memcg *mcx_memcg_nearest(struct page_counter *counter)
+{
+	struct mcx_memcg *m = mcx_memcg_find(counter);
+
+	if (m && !mcx_memcg_managed(m))
+		m = rcu_dereference(m->up);
+	return m;
+}
+
+#endif /* MCX_STATE_H */

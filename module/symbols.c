@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Finds what the kernel does not export, and calls it.
+ *
+ * An address comes from a kprobe that is registered and removed at once. It
+ * is never called through a pointer: the kernel seals the ENDBR of functions
+ * whose address it does not take, so that on a CPU with IBT an indirect call
+ * is a fatal #CP. static_call patches a direct call instead. The address may
+ * lie behind the ENDBR, which a direct call does not need.
+ *
+ * Locking: none. All addresses are set before anybody can call.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/string.h>
+
+#include "feature.h"
+#include "symbols.h"
+
+DEFINE_STATIC_CALL_NULL(mcx_add_cftypes, mcx_proto_add_cftypes);
+DEFINE_STATIC_CALL_NULL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
+DEFINE_STATIC_CALL_NULL(mcx_try_to_free, mcx_proto_try_to_free);
+DEFINE_STATIC_CALL_NULL(mcx_file_notify, mcx_proto_file_notify);
+
+/*
+ * Names that are treated as if this kernel did not have them, to try out what
+ * is left then. A comma-separated list; meant for tests.
+ */
+static char *hide = "";
+module_param(hide, charp, 0444);
+MODULE_PARM_DESC(hide, "comma-separated kernel functions (or \"ipmodify\") to do without, for tests");
+
+/**
+ * mcx_hidden() - is this name in the list of things to do without
+ * @name: kernel function or mechanism
+ *
+ * Context: Any.
+ * Return: true if parameter hide= names it.
+ */
+bool mcx_hidden(const char *name)
+{
+	size_t len = strlen(name);
+	const char *p = hide;
+
+	while (*p) {
+		size_t n = strcspn(p, ",");
+
+		if (n == len && !strncmp(p, name, n))
+			return true;
+		p += n + (p[n] == ',');
+	}
+	return false;
+}
+
+/**
+ * mcx_symbol_find() - address of a kernel function
+ * @name: its name in kallsyms
+ *
+ * Context: Process. May sleep.
+ * Return: where it can be hooked and directly called (behind an ENDBR), or 0.
+ */
+unsigned long mcx_symbol_find(const char *name)
+{
+	struct kprobe kp = { .symbol_name = name };
+	unsigned long addr;
+
+	if (mcx_hidden(name) || register_kprobe(&kp))
+		return 0;
+	addr = (unsigned long)kp.addr;
+	unregister_kprobe(&kp);
+	return addr;
+}
+
+#define mcx_bind(call, name, feature) ({				\
+	void *__addr = (void *)mcx_symbol_find(name);			\
+									\
+	if (__addr)							\
+		static_call_update(call, __addr);			\
+	else								\
+		mcx_feature_off(feature, "kernel function %s not found", \
+				name);					\
+	!!__addr;							\
+})
+
+/**
+ * mcx_symbols_init() - find all functions that are called
+ *
+ * Context: Process, from module init only.
+ * Return: 0, or -ENOENT if even our files cannot be added.
+ */
+int mcx_symbols_init(void)
+{
+	bool files;
+
+	files = mcx_bind(mcx_add_cftypes, "cgroup_add_dfl_cftypes",
+			 MCX_FEAT_FILES);
+	files &= mcx_bind(mcx_rm_cftypes, "cgroup_rm_cftypes", MCX_FEAT_FILES);
+	mcx_bind(mcx_try_to_free, "try_to_free_mem_cgroup_pages",
+		 MCX_FEAT_RECLAIM);
+	mcx_bind(mcx_file_notify, "cgroup_file_notify", MCX_FEAT_NOTIFY);
+
+	return files ? 0 : -ENOENT;
+}

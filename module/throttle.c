@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Throttle engine: a task never waits where it charges, with whatever locks it
+ * holds, but on its return to user mode, where it holds none.
+ *
+ * The kernel calls its over-high handler from two places. From
+ * try_charge_memcg(), in the middle of anything: that call is sent to a function
+ * that does nothing, so that the debt (current->memcg_nr_pages_over_high) is
+ * kept and TIF_NOTIFY_RESUME brings the task here on its way out. And from the
+ * return to user mode: that call is sent to mcx_pay_debt(), which waits for the
+ * workers in short slices. This is what upstream's RFC calls
+ * BPF_MEMCG_HIGH_DEFER_INLINE.
+ *
+ * With memory.high = max the kernel never builds up that debt. For memory.max
+ * the charge hook adds to it itself, one unit per batch. That is little beside
+ * the 64 or more that the kernel adds per batch above memory.high, so that where
+ * the stock handler runs after all its penalty is what it would have been.
+ *
+ * The stock handler keeps running where it has other duties: for cgroups nobody
+ * manages, for an unmanaged ancestor above its memory.high, for swap.high, and
+ * for kernel threads.
+ *
+ * Locking: the ftrace callbacks run without any, under RCU. mcx_pay_debt() runs
+ * with none held and may sleep; nr_inside counts the tasks sent there, from
+ * before the redirect until just before they return, for unloading.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/atomic.h>
+#include <linux/freezer.h>
+#include <linux/hrtimer.h>
+#include <linux/kallsyms.h>
+#include <linux/ktime.h>
+#include <linux/memcontrol.h>
+#include <linux/psi.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/wait_bit.h>
+
+#include "compat.h"
+#include "hooks.h"
+#include "mark.h"
+#include "reclaim.h"
+#include "state.h"
+#include "throttle.h"
+
+/* One wait, so that a signal, the freezer or ptrace gets through. */
+#define MCX_SLICE_NS	(100ULL * NSEC_PER_MSEC)
+/* One return to user mode; MEMCG_MAX_HIGH_DELAY_JIFFIES of the kernel. */
+#define MCX_ENTRY_NS	(2ULL * NSEC_PER_SEC)
+/*
+ * A batch while nothing can be reclaimed: 64 pages every 20 ms are 12.5 MiB/s
+ * per task, slow enough to be seen and fast enough to come to a decision at
+ * memory.max instead of crawling below it.
+ */
+#define MCX_STUCK_NS	(20ULL * NSEC_PER_MSEC)
+
+static atomic_t nr_inside = ATOMIC_INIT(0);
+static bool draining;
+
+/* Who calls the over-high handler. */
+enum mcx_caller {
+	MCX_CALLER_NEW,
+	MCX_CALLER_CHARGE,	/* in the middle of the kernel */
+	MCX_CALLER_RETURN,	/* on return to user mode, no lock held */
+	MCX_CALLER_OTHER,	/* KVM entry, io_uring: reclaim nothing there */
+};
+
+/*
+ * Callers by return address, learned by name at their first call: these
+ * functions are noinstr, no kprobe tells where they are.
+ */
+static struct {
+	unsigned long ip;
+	enum mcx_caller caller;
+} callers[16];
+
+static const struct {
+	const char *prefix;
+	enum mcx_caller caller;
+} caller_names[] = {
+	{ "try_charge_memcg", MCX_CALLER_CHARGE },
+	{ "exit_to_user_mode", MCX_CALLER_RETURN },
+	{ "syscall_exit_to_user_mode", MCX_CALLER_RETURN },
+	{ "irqentry_exit", MCX_CALLER_RETURN },
+	{ "do_syscall_64", MCX_CALLER_RETURN },
+};
+
+static noinline notrace enum mcx_caller mcx_caller_by_name(unsigned long ip)
+{
+	char name[KSYM_SYMBOL_LEN];
+	int i;
+
+	sprint_symbol_no_offset(name, ip);
+	for (i = 0; i < ARRAY_SIZE(caller_names); i++)
+		if (str_has_prefix(name, caller_names[i].prefix))
+			return caller_names[i].caller;
+	return MCX_CALLER_OTHER;
+}
+
+static notrace enum mcx_caller mcx_caller_of(unsigned long ip)
+{
+	enum mcx_caller caller;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(callers); i++) {
+		unsigned long known = READ_ONCE(callers[i].ip);
+
+		if (!known)
+			break;
+		caller = READ_ONCE(callers[i].caller);
+		/* NEW: another CPU is just about to write it. */
+		if (known == ip && caller != MCX_CALLER_NEW)
+			return caller;
+	}
+	caller = mcx_caller_by_name(ip);
+	if (i < ARRAY_SIZE(callers) && !cmpxchg(&callers[i].ip, 0, ip))
+		WRITE_ONCE(callers[i].caller, caller);
+	return caller;
+}
+
+/*
+ * Is there nothing in this branch that the stock handler must look after? Under
+ * RCU.
+ */
+static notrace bool mcx_all_ours(struct mem_cgroup *memcg)
+{
+	for (; memcg->css.parent;
+	     memcg = mem_cgroup_from_css(memcg->css.parent)) {
+		struct mcx_memcg *m;
+
+		if (page_counter_read(&memcg->swap) >
+		    READ_ONCE(memcg->swap.high))
+			return false;
+		if (page_counter_read(&memcg->memory) <=
+		    READ_ONCE(memcg->memory.high))
+			continue;
+		m = mcx_memcg_find(&memcg->memory);
+		if (!m || !mcx_memcg_managed(m))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Where shall a call of the over-high handler go. The kernel charges the mm's
+ * cgroup there; on cgroup v2 all threads of a process share it.
+ */
+static notrace enum mcx_caller mcx_route(unsigned long parent_ip)
+{
+	struct mem_cgroup *memcg;
+	enum mcx_caller caller = MCX_CALLER_NEW;
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	memcg = mem_cgroup_from_task(current);
+	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
+	if (m) {
+		caller = mcx_caller_of(parent_ip);
+		if (caller == MCX_CALLER_RETURN && !mcx_all_ours(memcg))
+			caller = MCX_CALLER_NEW;
+		else if (caller != MCX_CALLER_RETURN)
+			mcx_stat_inc(m, deferred);
+	}
+	rcu_read_unlock();
+	return caller;
+}
+
+static bool mcx_wait(struct mcx_memcg *m, u64 nsec)
+{
+	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
+	DEFINE_WAIT(wait);
+
+	prepare_to_wait(&m->waiters, &wait, TASK_KILLABLE | TASK_FREEZABLE);
+	if (!READ_ONCE(draining) && mcx_memcg_managed(m) &&
+	    !signal_pending(current))
+		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
+					 HRTIMER_MODE_REL);
+	finish_wait(&m->waiters, &wait);
+	return !signal_pending(current) && !freezing(current) &&
+	       !READ_ONCE(draining) && mcx_memcg_managed(m);
+}
+
+/*
+ * How long a task that charged nr_pages shall wait in all. Below the pacing mark
+ * not at all; from there the time in which the workers free as much, times
+ * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
+ * until it is below. So whoever charges little waits little, and long before
+ * anybody is held.
+ */
+static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long admit = mcx_mark_admit(m);
+	unsigned long pace = mcx_mark_pace(admit);
+	u64 base;
+
+	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
+		return 0;
+	if (test_bit(MCX_IS_STUCK, &m->flags))
+		return usage > READ_ONCE(m->counter->high) ?
+		       MCX_STUCK_NS * DIV_ROUND_UP(nr_pages, MCX_BATCH) : 0;
+	if (usage >= admit)
+		return MCX_ENTRY_NS;
+	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
+	return div64_ul(base * (usage - pace), admit - usage);
+}
+
+/* Returns false if interrupted: the rest stays as debt. */
+static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
+			  u64 *left)
+{
+	u64 start = ktime_get_ns(), waited = 0;
+	unsigned long pflags;
+	bool go_on = true;
+	u64 delay;
+
+	delay = min(mcx_delay(m, nr_pages), *left);
+	if (!delay)
+		return true;
+
+	psi_memstall_enter(&pflags);
+	while (go_on && waited < delay) {
+		mcx_reclaim_kick(m);
+		go_on = mcx_wait(m, delay - waited);
+		waited = ktime_get_ns() - start;
+		delay = min(mcx_delay(m, nr_pages), *left);
+	}
+	psi_memstall_leave(&pflags);
+
+	mcx_stat_inc(m, paced);
+	mcx_stat_add(m, paced_usec, div_u64(waited, NSEC_PER_USEC));
+	*left -= min(*left, waited);
+	if (go_on)
+		return true;
+	mcx_stat_inc(m, paced_interrupted);
+	return !signal_pending(current);
+}
+
+/* The next managed cgroup from here up, with a reference. */
+static struct mcx_memcg *mcx_next_level(struct mcx_memcg *m)
+{
+	struct mcx_memcg *next;
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	if (m) {
+		next = rcu_dereference(m->up);
+	} else {
+		memcg = mem_cgroup_from_task(current);
+		next = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
+	}
+	while (next && !mcx_memcg_tryget(next))
+		next = rcu_dereference(next->up);
+	rcu_read_unlock();
+
+	if (m)
+		mcx_memcg_put(m);
+	return next;
+}
+
+static void mcx_note_over_high(struct mcx_memcg *m)
+{
+	if (page_counter_read(m->counter) <= READ_ONCE(m->counter->high))
+		return;
+	mcx_stat_inc(m, over_high);
+	mcx_memory_event(m->memcg, MEMCG_HIGH);
+}
+
+/*
+ * Debt is counted in pages by the kernel, and in batches by the charge hook,
+ * which adds less than the kernel ever does.
+ */
+static unsigned long mcx_debt_pages(unsigned int debt)
+{
+	return debt < MCX_BATCH ? debt * MCX_BATCH : debt;
+}
+
+static void mcx_pay(unsigned int debt)
+{
+	u64 left = MCX_ENTRY_NS;
+	struct mcx_memcg *m = NULL;
+	bool paid = true;
+
+	while (paid && (m = mcx_next_level(m))) {
+		mcx_note_over_high(m);
+		paid = mcx_pay_level(m, mcx_debt_pages(debt), &left);
+	}
+	if (m)
+		mcx_memcg_put(m);
+	if (!paid)
+		current->memcg_nr_pages_over_high += debt;
+}
+
+/* Runs instead of the over-high handler on return to user mode. */
+static noinline void mcx_pay_debt(gfp_t gfp_mask)
+{
+	unsigned int debt = current->memcg_nr_pages_over_high;
+
+	current->memcg_nr_pages_over_high = 0;
+	if (!(current->flags & PF_EXITING) && !fatal_signal_pending(current))
+		mcx_pay(debt);
+	if (atomic_dec_and_test(&nr_inside))
+		wake_up_var(&nr_inside);
+}
+
+/* Runs instead of the over-high handler elsewhere: the debt stays. */
+static noinline notrace void mcx_defer(gfp_t gfp_mask)
+{
+}
+
+static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
+				  struct ftrace_ops *ops,
+				  struct ftrace_regs *fregs)
+{
+	unsigned long to = 0;
+
+	/* 6.12 comes here at every TIF_NOTIFY_RESUME. */
+	if (likely(!current->memcg_nr_pages_over_high) ||
+	    current->flags & PF_KTHREAD)
+		return;
+
+	switch (mcx_route(parent_ip)) {
+	case MCX_CALLER_NEW:
+		return;
+	case MCX_CALLER_RETURN:
+		atomic_inc(&nr_inside);
+		to = (unsigned long)mcx_pay_debt;
+		break;
+	case MCX_CALLER_CHARGE:
+	case MCX_CALLER_OTHER:
+		/* These never return to user mode: nobody would ever pay. */
+		if (current->flags & (PF_IO_WORKER | PF_USER_WORKER))
+			current->memcg_nr_pages_over_high = 0;
+		to = (unsigned long)mcx_defer;
+		break;
+	}
+	ftrace_regs_set_instruction_pointer(fregs, to);
+}
+
+/*
+ * If somebody else redirects the handler, its body can still be made to see no
+ * debt. 6.12 then returns at once, 7.x makes one small reclaim pass; either way
+ * nobody sleeps with locks held. On return to user mode the stock handler
+ * reclaims and sleeps as ever, for what was charged since.
+ */
+static void notrace mcx_over_high_plain(unsigned long ip,
+					unsigned long parent_ip,
+					struct ftrace_ops *ops,
+					struct ftrace_regs *fregs)
+{
+	enum mcx_caller caller;
+
+	if (likely(!current->memcg_nr_pages_over_high) ||
+	    current->flags & PF_KTHREAD)
+		return;
+	caller = mcx_route(parent_ip);
+	if (caller == MCX_CALLER_CHARGE || caller == MCX_CALLER_OTHER)
+		current->memcg_nr_pages_over_high = 0;
+}
+
+struct mcx_hook mcx_hook_over_high = {
+	/* 7.x tests for debt in an inline function of the old name. */
+	.symbols = { "mem_cgroup_handle_over_high",
+		     "__mem_cgroup_handle_over_high" },
+	.func = mcx_over_high,
+	.redirect = true,
+	.plain = mcx_over_high_plain,
+	.feature = MCX_FEAT_THROTTLE,
+};
+
+/**
+ * mcx_throttle_charge() - current charged above a mark: see it on its way out
+ * @nr_pages: the batch
+ *
+ * Context: The charge hook; any, NMI included.
+ */
+void notrace mcx_throttle_charge(unsigned long nr_pages)
+{
+	if (!in_task() || current->flags & (PF_KTHREAD | PF_IO_WORKER |
+					    PF_USER_WORKER | PF_EXITING |
+					    PF_MEMALLOC))
+		return;
+	current->memcg_nr_pages_over_high += DIV_ROUND_UP(nr_pages, MCX_BATCH);
+	set_tsk_thread_flag(current, TIF_NOTIFY_RESUME);
+}
+
+static void mcx_wake_all(struct mcx_memcg *m, void *arg)
+{
+	wake_up_all(&m->waiters);
+}
+
+/**
+ * mcx_throttle_drain() - wait until nobody is in our code any more
+ *
+ * The hook must be detached, so that nobody comes.
+ *
+ * Context: Process. Sleeps for RCU-tasks, takes the state mutex.
+ */
+void mcx_throttle_drain(void)
+{
+	WRITE_ONCE(draining, true);
+	mcx_state_for_each(mcx_wake_all, NULL);
+	wait_var_event(&nr_inside, !atomic_read(&nr_inside));
+	/* Somebody may have been preempted between the count and its return. */
+	synchronize_rcu_tasks();
+	WRITE_ONCE(draining, false);
+}

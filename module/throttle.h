@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MCX_THROTTLE_H
+#define MCX_THROTTLE_H
+
+void mcx_throttle_charge(unsigned long nr_pages);
+void mcx_throttle_drain(void);
+
+#endif /* MCX_THROTTLE_H */
