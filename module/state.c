@@ -175,12 +175,26 @@ static struct mcx_memcg *mcx_memcg_parent(struct mem_cgroup *memcg)
 	return parent ? mcx_memcg_locked(mem_cgroup_from_css(parent)) : NULL;
 }
 
-/* Work out one object from what its parent's, already worked out, says. */
-static void mcx_memcg_derive(struct mcx_memcg *m, struct mcx_memcg *parent)
+/* Is an ancestor configured, so that a walk from there comes by here? */
+static bool mcx_configured_above(struct mcx_memcg *m)
 {
-	bool inherit = parent && parent->inherit;
-	bool managed = m->own != MCX_ENABLE_NO || inherit;
-	struct mcx_memcg *up = NULL;
+	do {
+		m = mcx_memcg_parent(m->memcg);
+	} while (m && m->own == MCX_ENABLE_NO);
+	return m;
+}
+
+/* Work out one object from what its parent's, already worked out, says. */
+static void mcx_memcg_derive(struct mcx_memcg *m)
+{
+	struct mcx_memcg *parent = mcx_memcg_parent(m->memcg), *up = NULL;
+	bool inherit, managed;
+
+	/* Not met by this walk: about to be removed. */
+	if (parent && parent->seen != walk_nr)
+		parent = NULL;
+	inherit = parent && parent->inherit;
+	managed = m->own != MCX_ENABLE_NO || inherit;
 
 	if (parent)
 		up = test_bit(MCX_MANAGED, &parent->flags) ? parent :
@@ -237,7 +251,7 @@ static bool mcx_walk(struct mcx_memcg *top)
 		else
 			m = mcx_memcg_create(memcg);
 		if (m)
-			mcx_memcg_derive(m, mcx_memcg_parent(memcg));
+			mcx_memcg_derive(m);
 		else
 			complete = false;
 		rcu_read_lock();
@@ -273,7 +287,7 @@ static bool mcx_sync(void)
 	 */
 	list_for_each_entry(m, &all_memcgs, all)
 		if (m->own != MCX_ENABLE_NO && m->seen != walk_nr &&
-		    !mcx_memcg_parent(m->memcg))
+		    !mcx_configured_above(m))
 			complete &= mcx_walk(m);
 
 	list_for_each_entry_safe(m, next, &all_memcgs, all) {

@@ -2,11 +2,11 @@
 /*
  * Finds what the kernel does not export, and calls it.
  *
- * An address comes from a kprobe that is registered and removed at once. It
- * is never called through a pointer: the kernel seals the ENDBR of functions
- * whose address it does not take, so that on a CPU with IBT an indirect call
- * is a fatal #CP. static_call patches a direct call instead. The address may
- * lie behind the ENDBR, which a direct call does not need.
+ * An address comes from a kprobe that is registered, unarmed, and removed at
+ * once. It is never called through a pointer: the kernel seals the ENDBR of
+ * functions whose address it does not take, so that on a CPU with IBT an
+ * indirect call is a fatal #CP. static_call patches a direct call instead. The
+ * address may lie behind the ENDBR, which a direct call does not need.
  *
  * Locking: none. All addresses are set before anybody can call.
  */
@@ -63,7 +63,15 @@ bool mcx_hidden(const char *name)
  */
 unsigned long mcx_symbol_find(const char *name)
 {
-	struct kprobe kp = { .symbol_name = name };
+	/*
+	 * Disabled: only looked up, nothing is patched. Arming a probe on a
+	 * function that all CPUs are calling just to learn where it is, is asking
+	 * for trouble, and was met: 6.12 under load jumped to address 0.
+	 */
+	struct kprobe kp = {
+		.symbol_name = name,
+		.flags = KPROBE_FLAG_DISABLED,
+	};
 	unsigned long addr;
 
 	if (mcx_hidden(name) || register_kprobe(&kp))
