@@ -35,7 +35,9 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(admit))
 		return false;
-	if (usage > READ_ONCE(m->peak))
+	if (usage <= admit)
+		WRITE_ONCE(m->crossed, admit);
+	else if (usage > READ_ONCE(m->peak))
 		WRITE_ONCE(m->peak, usage);
 	return true;
 }

@@ -19,7 +19,7 @@
  * include/linux/swap.h up to 6.x, in mm/internal.h since: a module of 7.x
  * does not see it. The value never changed.
  */
-#define MCX_RECLAIM_MAY_SWAP	(1U << 1)
+#define MCX_RECLAIM_MAY_SWAP	BIT(1)
 
 /**
  * mcx_memory_event() - raise one of memory.events as the kernel does

@@ -10,13 +10,9 @@
  * Locking: none of our own. kernfs takes its rwsem for the lookup.
  */
 #include <linux/cgroup.h>
-#include <linux/jiffies.h>
 #include <linux/kernfs.h>
 
 #include "events.h"
-
-/* As the core's CGROUP_FILE_NOTIFY_MIN_INTV: readers get the sum anyway. */
-#define MCX_NOTIFY_INTERVAL	(HZ / 10)
 
 /**
  * mcx_events_notify() - something that memory.ext.events counts has happened
@@ -27,11 +23,6 @@
 void mcx_events_notify(struct mcx_memcg *m)
 {
 	struct kernfs_node *kn;
-
-	if (time_before(jiffies, READ_ONCE(m->notified_at) +
-				 MCX_NOTIFY_INTERVAL))
-		return;
-	WRITE_ONCE(m->notified_at, jiffies);
 
 	kn = kernfs_find_and_get(m->memcg->css.cgroup->kn,
 				 "memory.ext.events");

@@ -51,7 +51,7 @@ bool mcx_feature_is_on(enum mcx_feature f)
 
 static __printf(3, 0)
 void mcx_feature_set(enum mcx_feature f, enum mcx_feature_state state,
-			    const char *fmt, va_list args)
+		     const char *fmt, va_list args)
 {
 	char why[sizeof(features[f].why)];
 	bool news;

@@ -23,10 +23,13 @@
 #include "symbols.h"
 #include "throttle.h"
 
-/* How long hooks stay after the last managed cgroup, so that a restart of a
+/*
+ * How long hooks stay after the last managed cgroup, so that a restart of a
  * service does not patch the kernel twice.
  */
 #define MCX_DETACH_DELAY	HZ
+/* How soon to try again what could not be attached: somebody may let go. */
+#define MCX_RETRY_DELAY		(10 * HZ)
 
 static void mcx_hooks_work(struct work_struct *work);
 
@@ -79,7 +82,8 @@ static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
 	/* ftrace_free_filter() of 6.12 leaves pointers to what it freed. */
 	memset(&h->ops, 0, sizeof(h->ops));
 	h->ops.func = func;
-	/* PERMANENT: kernel.ftrace_enabled=0 is refused while we are attached
+	/*
+	 * PERMANENT: kernel.ftrace_enabled=0 is refused while we are attached
 	 * instead of silently detaching us.
 	 */
 	h->ops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
@@ -105,6 +109,7 @@ static int mcx_hook_attach(struct mcx_hook *h)
 					FTRACE_OPS_FL_IPMODIFY : 0);
 	if (!ret) {
 		mcx_feature_on(h->feature);
+		WRITE_ONCE(h->redirects, h->redirect);
 	} else if (ret == -EBUSY && h->plain) {
 		ret = mcx_hook_register(h, h->plain, 0);
 		if (!ret)
@@ -124,6 +129,7 @@ static void mcx_hook_detach(struct mcx_hook *h)
 {
 	if (!h->attached)
 		return;
+	WRITE_ONCE(h->redirects, false);
 	unregister_ftrace_function(&h->ops);
 	ftrace_free_filter(&h->ops);
 	h->attached = false;
@@ -140,37 +146,42 @@ static void mcx_hooks_detach(void)
 	mcx_throttle_drain();
 }
 
-static bool mcx_hooks_attach(void)
+/* Returns 0, -EAGAIN if something is to be tried again, or why nothing works. */
+static int mcx_hooks_attach(void)
 {
-	int i;
+	int i, ret, result = 0;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
-		if (!mcx_hook_attach(hooks[i]) ||
-		    hooks[i]->feature != MCX_FEAT_LIFETIME)
-			continue;
-		mcx_hooks_detach();
-		return false;
+		ret = mcx_hook_attach(hooks[i]);
+		if (ret && hooks[i]->feature == MCX_FEAT_LIFETIME) {
+			mcx_hooks_detach();
+			return ret;
+		}
+		if (ret && hooks[i]->addr)
+			result = -EAGAIN;
 	}
-	WRITE_ONCE(hooks_attached, true);
-	return true;
+	WRITE_ONCE(hooks_attached, mcx_hook_charge.attached);
+	return result;
 }
 
 static void mcx_hooks_work(struct work_struct *work)
 {
-	bool failed = false;
+	int ret = 0;
 
 	mutex_lock(&hooks_mutex);
-	if (!READ_ONCE(hooks_wanted))
+	if (READ_ONCE(hooks_wanted))
+		ret = mcx_hooks_attach();
+	else
 		mcx_hooks_detach();
-	else if (!READ_ONCE(hooks_attached))
-		failed = !mcx_hooks_attach();
 	mutex_unlock(&hooks_mutex);
 
+	if (ret == -EAGAIN)
+		queue_delayed_work(mcx_wq, &hooks_work, MCX_RETRY_DELAY);
 	/* Cgroups may have come and gone before we could see it. */
-	if (failed)
-		mcx_state_clear();
-	else
+	if (!ret || ret == -EAGAIN)
 		mcx_state_resync();
+	else
+		mcx_state_clear();
 }
 
 /**
@@ -189,10 +200,27 @@ void mcx_hooks_want(bool want)
 }
 
 /**
+ * mcx_hooks_possible() - does this kernel have the functions without which
+ *	nothing can be managed
+ *
+ * Context: Any, after mcx_hooks_init().
+ * Return: false if one of them was not found. Attaching may still fail.
+ */
+bool mcx_hooks_possible(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++)
+		if (hooks[i]->feature != MCX_FEAT_THROTTLE && !hooks[i]->addr)
+			return false;
+	return true;
+}
+
+/**
  * mcx_hooks_attached() - are the hooks in place
  *
  * Context: Any.
- * Return: true once what could be attached is attached.
+ * Return: true while charges are seen.
  */
 bool mcx_hooks_attached(void)
 {
@@ -227,8 +255,6 @@ void mcx_hooks_show(struct seq_file *s)
 	for (i = 0; i < ARRAY_SIZE(hooks); i++)
 		seq_printf(s, "%s found=%d attached=%d redirect=%d\n",
 			   hooks[i]->name, !!hooks[i]->addr,
-			   hooks[i]->attached, hooks[i]->attached &&
-			   hooks[i]->ops.flags & FTRACE_OPS_FL_IPMODIFY ?
-			   1 : 0);
+			   hooks[i]->attached, hooks[i]->redirects);
 	mutex_unlock(&hooks_mutex);
 }

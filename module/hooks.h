@@ -19,6 +19,7 @@
  * @addr: where it is, 0 if this kernel does not have it
  * @name: which of @symbols it was
  * @attached: hooked now
+ * @redirects: hooked, and @func may redirect; read without the mutex
  *
  * All but the first five members belong to hooks.c and are guarded by its
  * mutex.
@@ -34,6 +35,7 @@ struct mcx_hook {
 	unsigned long addr;
 	const char *name;
 	bool attached;
+	bool redirects;
 };
 
 extern struct mcx_hook mcx_hook_charge;
@@ -44,6 +46,7 @@ extern struct mcx_hook mcx_hook_reset;
 
 void mcx_hooks_init(void);
 void mcx_hooks_want(bool want);
+bool mcx_hooks_possible(void);
 bool mcx_hooks_attached(void);
 void mcx_hooks_exit(void);
 void mcx_hooks_show(struct seq_file *s);

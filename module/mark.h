@@ -2,13 +2,13 @@
 /*
  * Where usage shall stay below the limits of a managed cgroup.
  *
- *   memory.max ────────────────────────────────
- *        │ headroom: what tasks already in the kernel may still charge
- *   admit ────── min(memory.high, memory.max - headroom): above it, a task that
- *        │       charges waits on its return to user mode
- *   pace ─────── gap/2 below: from here on it waits a little, more and more
- *   wake ─────── gap below: the workers start
- *   target ───── 2 gap below: the workers stop
+ *   memory.max --------------------------------
+ *        | headroom: what tasks already in the kernel may still charge
+ *   admit ------ min(memory.high, memory.max - headroom): above it, a task that
+ *        |       charges waits on its return to user mode
+ *   pace ------- gap/2 below: from here on it waits a little, more and more
+ *   wake ------- gap below: the workers start
+ *   target ----- 2 gap below: the workers stop
  *
  * Nobody can be stopped between a system call's first charge and its return to
  * user mode. memory.max must therefore stay away by what all tasks together

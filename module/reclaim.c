@@ -21,6 +21,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cpumask.h>
+#include <linux/freezer.h>
 #include <linux/irq_work.h>
 #include <linux/ktime.h>
 #include <linux/llist.h>
@@ -65,13 +66,13 @@ static DEFINE_SPINLOCK(run_lock);
 static LIST_HEAD(run_queue);
 static cpumask_t idle_workers;
 
-/* Caller holds run_lock, so IRQs are off. */
+/* Caller holds run_lock. */
 static void mcx_wake_worker(void)
 {
 	int cpu;
 
 	/* Another CPU first: this one is allocating. */
-	for_each_cpu_wrap(cpu, &idle_workers, smp_processor_id() + 1) {
+	for_each_cpu_wrap(cpu, &idle_workers, raw_smp_processor_id() + 1) {
 		if (!cpumask_test_and_clear_cpu(cpu, &idle_workers))
 			continue;
 		wake_up_process(per_cpu(workers.task, cpu));
@@ -84,6 +85,8 @@ static void mcx_enqueue(struct mcx_memcg *m)
 {
 	if (list_empty(&m->run))
 		list_add_tail(&m->run, &run_queue);
+	/* Pairs with mcx_worker_should_run(): queue and mask, mask and queue. */
+	smp_mb();
 	mcx_wake_worker();
 }
 
@@ -134,13 +137,16 @@ static unsigned long mcx_excess(struct mcx_memcg *m)
 	return usage - target;
 }
 
-/* Let the headroom follow what tasks really charge in one go; see mark.h. */
-static void mcx_learn_burst(struct mcx_memcg *m)
+/*
+ * Let the headroom follow what tasks really charge in one go; see mark.h. Usage
+ * that stays up because nothing could be freed is no burst.
+ */
+static void mcx_learn_burst(struct mcx_memcg *m, unsigned long freed)
 {
-	unsigned long admit = mcx_mark_admit(m);
+	unsigned long from = max(mcx_mark_admit(m), READ_ONCE(m->crossed));
 	unsigned long peak = xchg(&m->peak, 0);
 	unsigned long burst = READ_ONCE(m->burst);
-	unsigned long seen = peak > admit ? peak - admit : 0;
+	unsigned long seen = freed && peak > from ? peak - from : 0;
 
 	if (seen > burst) {
 		WRITE_ONCE(m->burst, seen);
@@ -165,6 +171,7 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 {
 	unsigned long admit = mcx_mark_admit(m);
 
+	/* Missing one that is just going to sleep costs it one slice at most. */
 	if (waitqueue_active(&m->waiters) &&
 	    page_counter_read(m->counter) <= admit - mcx_gap(admit) / 4)
 		wake_up_all(&m->waiters);
@@ -177,12 +184,12 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 	u64 cpu = current->se.sum_exec_runtime, wall = local_clock();
 	unsigned long freed;
 
-	freed = static_call(mcx_try_to_free)(m->memcg,
-			clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), GFP_KERNEL,
-			MCX_RECLAIM_MAY_SWAP, NULL);
+	excess = clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX);
+	freed = static_call(mcx_try_to_free)(m->memcg, excess, GFP_KERNEL,
+					     MCX_RECLAIM_MAY_SWAP, NULL);
 
 	mcx_learn_rate(m, freed, local_clock() - wall);
-	mcx_learn_burst(m);
+	mcx_learn_burst(m, freed);
 	cpu = div_u64(current->se.sum_exec_runtime - cpu, NSEC_PER_USEC);
 	mcx_stat_inc(m, reclaim_passes);
 	mcx_stat_add(m, reclaimed_pages, freed);
@@ -200,7 +207,8 @@ static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
 		m->empty = 0;
 		clear_bit(MCX_IS_STUCK, &m->flags);
 	} else if (!m->serving) {
-		/* With others in a pass, one that finds them walking the page
+		/*
+		 * With others in a pass, one that finds them walking the page
 		 * tables (MGLRU aging) gets nothing, which means nothing.
 		 */
 		mcx_stat_inc(m, reclaim_empty);
@@ -212,12 +220,14 @@ static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
 	}
 }
 
-/* Rest before the next try; shortest if there was no try. Caller holds run_lock and the reference. */
+/*
+ * Rest before the next try; shortest if there was no try. Caller holds run_lock
+ * and the reference.
+ */
 static void mcx_rest(struct mcx_memcg *m)
 {
 	unsigned int shift = min(m->empty, MCX_REST_SHIFT_MAX + 1U);
 
-	list_del_init(&m->run);
 	mod_timer(&m->retry, jiffies + msecs_to_jiffies((1U << shift) / 2));
 }
 
@@ -233,11 +243,17 @@ static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 		clear_bit(MCX_IS_STUCK, &m->flags);
 		return !m->serving;
 	}
-	if (freed >= MCX_PASS_MIN / 2)
+	if (freed >= MCX_PASS_MIN / 2) {
 		mcx_enqueue(m);
-	else if (!m->serving)
+		return false;
+	}
+	/*
+	 * An empty pass recruits nobody. Whoever still serves it decides at the
+	 * end of that pass; the last one lets it rest.
+	 */
+	list_del_init(&m->run);
+	if (!m->serving)
 		mcx_rest(m);
-	/* Else whoever serves it still decides at the end of that pass. */
 	return false;
 }
 
@@ -249,6 +265,7 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 	spin_lock_irq(&run_lock);
 	m = list_first_entry_or_null(&run_queue, struct mcx_memcg, run);
 	if (m) {
+		cpumask_clear_cpu(raw_smp_processor_id(), &idle_workers);
 		list_del_init(&m->run);
 		*excess = mcx_excess(m);
 		m->serving++;
@@ -265,52 +282,84 @@ static void mcx_done(struct mcx_memcg *m)
 	unsigned long admit;
 
 	clear_bit(MCX_RECLAIMING, &m->flags);
+	/*
+	 * What was charged meanwhile found the bit set and left it to us: look
+	 * at usage after the bit. The hook charges, then tests.
+	 */
 	smp_mb__after_atomic();
-	/* What was charged meanwhile found the bit set and left it to us. */
 	admit = mcx_mark_admit(m);
 	if (mcx_memcg_managed(m) &&
 	    page_counter_read(m->counter) > mcx_mark_wake(admit))
 		mcx_reclaim_kick(m);
-	mcx_events_notify(m);
+	mcx_memcg_put(m);
+}
+
+/* The end of a pass. */
+static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
+{
+	bool stuck, done, news;
+
+	/* Once out of run_lock, somebody else may end the turn. */
+	refcount_inc(&m->ref);
+
+	spin_lock_irq(&run_lock);
+	stuck = test_bit(MCX_IS_STUCK, &m->flags);
+	m->serving--;
+	if (tried)
+		mcx_note_progress(m, freed);
+	done = mcx_requeue(m, freed);
+	news = done || stuck != test_bit(MCX_IS_STUCK, &m->flags);
+	spin_unlock_irq(&run_lock);
+
+	if (done)
+		mcx_done(m);
+	if (news)
+		mcx_events_notify(m);
 	mcx_memcg_put(m);
 }
 
 static void mcx_worker_run(unsigned int cpu)
 {
 	unsigned long excess, freed = 0;
-	struct mcx_memcg *m = mcx_take(&excess);
-	bool done;
+	struct mcx_memcg *m;
 
+	try_to_freeze();
+	m = mcx_take(&excess);
 	if (!m)
 		return;
 	if (excess)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
-
-	spin_lock_irq(&run_lock);
-	m->serving--;
-	if (excess)
-		mcx_note_progress(m, freed);
-	done = mcx_requeue(m, freed);
-	spin_unlock_irq(&run_lock);
-	if (done)
-		mcx_done(m);
+	mcx_finish(m, excess, freed);
 	cond_resched();
 }
 
 static int mcx_worker_should_run(unsigned int cpu)
 {
-	if (!list_empty_careful(&run_queue))
+	if (!list_empty_careful(&run_queue) || freezing(current))
 		return 1;
 	cpumask_set_cpu(cpu, &idle_workers);
-	/* Pairs with the queueing before the mask is looked at. */
+	/* Pairs with mcx_enqueue(). */
 	smp_mb__after_atomic();
 	return !list_empty_careful(&run_queue);
 }
 
+/* As kswapd: no page may be written once a suspended system's image is made. */
+static void mcx_worker_setup(unsigned int cpu)
+{
+	set_freezable();
+}
+
 static void mcx_worker_park(unsigned int cpu)
 {
+	unsigned long flags;
+
+	spin_lock_irqsave(&run_lock, flags);
 	cpumask_clear_cpu(cpu, &idle_workers);
+	/* This one may have been woken for it, and parks instead. */
+	if (!list_empty(&run_queue))
+		mcx_wake_worker();
+	spin_unlock_irqrestore(&run_lock, flags);
 }
 
 static void mcx_worker_cleanup(unsigned int cpu, bool online)
@@ -322,6 +371,7 @@ static struct smp_hotplug_thread worker_threads = {
 	.store = &workers.task,
 	.thread_should_run = mcx_worker_should_run,
 	.thread_fn = mcx_worker_run,
+	.setup = mcx_worker_setup,
 	.park = mcx_worker_park,
 	.cleanup = mcx_worker_cleanup,
 	.thread_comm = "memcg_ext/%u",
@@ -360,7 +410,8 @@ void mcx_reclaim_init_memcg(struct mcx_memcg *m)
  */
 void mcx_reclaim_forget(struct mcx_memcg *m)
 {
-	/* Whoever takes the lock from now on sees that it is not managed, and
+	/*
+	 * Whoever takes the lock from now on sees that it is not managed, and
 	 * arms no timer.
 	 */
 	spin_lock_irq(&run_lock);
@@ -381,7 +432,7 @@ int mcx_reclaim_init(void)
 
 	/* Not at build time: 6.12 does not relocate a module's per-CPU data. */
 	for_each_possible_cpu(cpu)
-		per_cpu(kicks.work, cpu) = IRQ_WORK_INIT_HARD(mcx_kick_work);
+		per_cpu(kicks.work, cpu) = IRQ_WORK_INIT(mcx_kick_work);
 	return smpboot_register_percpu_thread(&worker_threads);
 }
 

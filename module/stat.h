@@ -26,7 +26,7 @@
 	/* returns to user mode that were made to wait, and how long */	\
 	S(paced)							\
 	S(paced_usec)							\
-	/* of those, waits cut short by a signal, the debt kept */	\
+	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\

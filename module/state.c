@@ -105,7 +105,7 @@ void mcx_memcg_put(struct mcx_memcg *m)
 		call_rcu(&m->rcu, mcx_memcg_free);
 }
 
-/* Takes over the caller's reference to the css, also when it fails. */
+/* Takes over the caller's reference to the css if it succeeds. */
 static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 {
 	struct mcx_memcg *m;
@@ -114,7 +114,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 
 	m = kzalloc(sizeof(*m), GFP_KERNEL);
 	if (!m)
-		goto err_css;
+		return NULL;
 	m->stat = alloc_percpu(struct mcx_stat_cpu);
 	if (!m->stat)
 		goto err_free;
@@ -138,8 +138,6 @@ err_stat:
 	free_percpu(m->stat);
 err_free:
 	kfree(m);
-err_css:
-	css_put(&memcg->css);
 	return NULL;
 }
 
@@ -237,7 +235,7 @@ static bool mcx_walk(struct mcx_memcg *top)
 	rcu_read_lock();
 	css_for_each_descendant_pre(css, &top->memcg->css) {
 		struct mem_cgroup *memcg = mem_cgroup_from_css(css);
-		struct mcx_memcg *m;
+		struct mcx_memcg *m, *created;
 
 		if (!mcx_css_get(css)) {
 			complete &= !!(READ_ONCE(css->flags) & CSS_DYING);
@@ -246,15 +244,17 @@ static bool mcx_walk(struct mcx_memcg *top)
 		/* With a reference the walk may leave RCU and go on from here. */
 		rcu_read_unlock();
 		m = mcx_memcg_locked(memcg);
-		if (m)
-			css_put(css);
-		else
-			m = mcx_memcg_create(memcg);
+		created = m ? NULL : mcx_memcg_create(memcg);
+		if (created)
+			m = created;
 		if (m)
 			mcx_memcg_derive(m);
 		else
 			complete = false;
 		rcu_read_lock();
+		/* The object has a reference now, or RCU holds the place. */
+		if (!created)
+			css_put(css);
 	}
 	rcu_read_unlock();
 	return complete;
@@ -290,6 +290,13 @@ static bool mcx_sync(void)
 		    !mcx_configured_above(m))
 			complete &= mcx_walk(m);
 
+	/*
+	 * Nobody may find an object that goes through one that goes later, or that
+	 * somebody keeps: cut all their ways up before the first is let go.
+	 */
+	list_for_each_entry(m, &all_memcgs, all)
+		if (m->seen != walk_nr)
+			RCU_INIT_POINTER(m->up, NULL);
 	list_for_each_entry_safe(m, next, &all_memcgs, all) {
 		if (m->seen != walk_nr)
 			mcx_memcg_remove(m);
@@ -357,9 +364,13 @@ static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 		if (!mcx_css_get(&memcg->css))
 			return -ENODEV;
 		m = mcx_memcg_create(memcg);
-		if (!m)
+		if (!m) {
+			css_put(&memcg->css);
 			return -ENOMEM;
+		}
 	}
+	/* A reset that is still to be applied was before this. */
+	clear_bit(MCX_RESET, &m->flags);
 	m->own = own;
 	if (!mcx_sync())
 		mcx_sync_later();
@@ -384,10 +395,8 @@ int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
 {
 	int ret;
 
-	if (own != MCX_ENABLE_NO &&
-	    !(mcx_feature_is_on(MCX_FEAT_LIFETIME) &&
-	      mcx_feature_is_on(MCX_FEAT_ACCOUNT) &&
-	      mcx_feature_is_on(MCX_FEAT_RECLAIM)))
+	if (own != MCX_ENABLE_NO && !(mcx_hooks_possible() &&
+				      mcx_feature_is_on(MCX_FEAT_RECLAIM)))
 		return -EOPNOTSUPP;
 
 	if (mutex_lock_killable(&state_mutex))

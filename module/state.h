@@ -52,7 +52,9 @@ enum mcx_memcg_flag {
  * @up: nearest managed ancestor; RCU
  * @burst: pages by which usage was seen to pass the admission mark before its
  *	tasks could be held, with a slow decay; see mark.h
- * @peak: highest usage above the pacing mark since it was last looked at
+ * @peak: highest usage above the admission mark since it was last looked at
+ * @crossed: where the admission mark was when usage last passed it; as @burst
+ *	grows that mark falls, which must not count as a burst itself
  * @rate: pages a second that one worker frees here, smoothed
  * @stat: counters
  * @memcg: the cgroup; we hold a reference to its css
@@ -68,7 +70,6 @@ enum mcx_memcg_flag {
  * @empty: passes without gain in a row; run queue lock
  * @retry: comes back after an empty pass
  * @burst_at: jiffies when @burst decayed last; any worker, races are harmless
- * @notified_at: jiffies when pollers of memory.ext.events were last woken
  * @waiters: tasks paced on their return to user mode
  * @rcu: for freeing
  */
@@ -79,6 +80,7 @@ struct mcx_memcg {
 	struct mcx_memcg __rcu *up;
 	unsigned long burst;
 	unsigned long peak;
+	unsigned long crossed;
 	unsigned long rate;
 	struct mcx_stat_cpu __percpu *stat;
 
@@ -96,7 +98,6 @@ struct mcx_memcg {
 	unsigned int empty;
 	struct timer_list retry;
 	unsigned long burst_at;
-	unsigned long notified_at;
 
 	wait_queue_head_t waiters;
 	struct rcu_head rcu;

@@ -81,6 +81,7 @@ static const struct {
 } caller_names[] = {
 	{ "try_charge_memcg", MCX_CALLER_CHARGE },
 	{ "exit_to_user_mode", MCX_CALLER_RETURN },
+	{ "__exit_to_user_mode", MCX_CALLER_RETURN },
 	{ "syscall_exit_to_user_mode", MCX_CALLER_RETURN },
 	{ "irqentry_exit", MCX_CALLER_RETURN },
 	{ "do_syscall_64", MCX_CALLER_RETURN },
@@ -380,6 +381,12 @@ void notrace mcx_throttle_charge(unsigned long nr_pages)
 	if (!in_task() || current->flags & (PF_KTHREAD | PF_IO_WORKER |
 					    PF_USER_WORKER | PF_EXITING |
 					    PF_MEMALLOC))
+		return;
+	/*
+	 * With the stock handler there is nobody to pay, and one unit more than
+	 * the kernel's own 64 would make it reclaim inline, at every batch.
+	 */
+	if (!READ_ONCE(mcx_hook_over_high.redirects))
 		return;
 	current->memcg_nr_pages_over_high += DIV_ROUND_UP(nr_pages, MCX_BATCH);
 	set_tsk_thread_flag(current, TIF_NOTIFY_RESUME);
