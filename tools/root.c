@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Files of the system, and small helpers for strings
+ *
+ * Every look at /sys, /proc, /lib and /usr goes through here: MCXCTL_ROOT, if
+ * set, is put in front, so that the tests can show the tool a made-up machine.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mcxctl.h"
+
+static void out_of_memory(void)
+{
+	fputs("mcxctl: out of memory\n", stderr);
+	exit(EXIT_FAILED);
+}
+
+/**
+ * free_string - for __autofree
+ * @s: the variable
+ */
+void free_string(char **s)
+{
+	free(*s);
+}
+
+/**
+ * fmt_string - printf into a new string
+ * @fmt: printf format
+ *
+ * Return: the string, never NULL; free() it.
+ */
+char *fmt_string(const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, fmt);
+	if (vasprintf(&s, fmt, ap) < 0)
+		out_of_memory();
+	va_end(ap);
+	return s;
+}
+
+/**
+ * root_path - where a file of the system really is
+ * @path: absolute path
+ *
+ * Return: the path with MCXCTL_ROOT in front; free() it.
+ */
+char *root_path(const char *path)
+{
+	return fmt_string("%s%s", getenv("MCXCTL_ROOT") ?: "", path);
+}
+
+/**
+ * root_exists - is there such a file
+ * @path: absolute path
+ *
+ * Return: true if there is.
+ */
+bool root_exists(const char *path)
+{
+	__autofree char *real = root_path(path);
+	struct stat st;
+
+	return !stat(real, &st);
+}
+
+/**
+ * root_is_dir - is there such a directory
+ * @path: absolute path
+ *
+ * Return: true if there is.
+ */
+bool root_is_dir(const char *path)
+{
+	__autofree char *real = root_path(path);
+	struct stat st;
+
+	return !stat(real, &st) && S_ISDIR(st.st_mode);
+}
+
+/* Files of /proc and /sys have no size to ask for: read to the end. */
+static char *read_all(int fd)
+{
+	size_t len = 0, size = 4096;
+	char *text = NULL, *more;
+	ssize_t n;
+
+	do {
+		more = realloc(text, size);
+		if (!more)
+			out_of_memory();
+		text = more;
+		n = read(fd, text + len, size - len - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			free(text);
+			return NULL;
+		}
+		len += n;
+		if (size - len < 2)
+			size *= 2;
+	} while (n);
+	text[len] = '\0';
+	return text;
+}
+
+/**
+ * root_read - read a whole file
+ * @path: absolute path
+ *
+ * Return: the text (free() it), or NULL with errno set.
+ */
+char *root_read(const char *path)
+{
+	__autofree char *real = root_path(path);
+	int fd, saved;
+	char *text;
+
+	fd = open(real, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	text = read_all(fd);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return text;
+}
+
+/**
+ * root_write - write a file that exists, with one write(2)
+ * @path: absolute path
+ * @text: what to write
+ *
+ * Return: 0, or -1 with errno set.
+ */
+int root_write(const char *path, const char *text)
+{
+	__autofree char *real = root_path(path);
+	int fd, saved;
+	ssize_t n;
+
+	fd = open(real, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = write(fd, text, strlen(text));
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return n < 0 ? -1 : 0;
+}
+
+static int is_subdir(const struct dirent *d)
+{
+	/* Links are left alone: /lib/modules/X/build leads out of the tree. */
+	return d->d_type == DT_DIR && strcmp(d->d_name, ".") &&
+	       strcmp(d->d_name, "..");
+}
+
+/**
+ * root_subdirs - the directories in a directory, sorted
+ * @path: absolute path
+ * @names: their names; free with root_subdirs_free()
+ *
+ * Return: how many, 0 also if @path cannot be read.
+ */
+int root_subdirs(const char *path, char ***names)
+{
+	__autofree char *real = root_path(path);
+	struct dirent **list;
+	int i, n;
+
+	*names = NULL;
+	n = scandir(real, &list, is_subdir, alphasort);
+	if (n < 0)
+		return 0;
+	*names = calloc(n + 1, sizeof(**names));
+	if (!*names)
+		out_of_memory();
+	for (i = 0; i < n; i++) {
+		(*names)[i] = fmt_string("%s", list[i]->d_name);
+		free(list[i]);
+	}
+	free(list);
+	return n;
+}
+
+/**
+ * root_subdirs_free - undo root_subdirs()
+ * @names: what it gave
+ * @n: what it returned
+ */
+void root_subdirs_free(char **names, int n)
+{
+	while (n--)
+		free(names[n]);
+	free(names);
+}
+
+/**
+ * mount_of_type - where a file system is mounted
+ * @fstype: its type
+ *
+ * Return: the first mount point (free() it), or NULL.
+ */
+char *mount_of_type(const char *fstype)
+{
+	__autofree char *real = root_path("/proc/self/mounts");
+	struct mntent *m;
+	char *where = NULL;
+	FILE *f;
+
+	f = setmntent(real, "re");
+	if (!f)
+		return NULL;
+	while (!where && (m = getmntent(f))) {
+		if (!strcmp(m->mnt_type, fstype))
+			where = fmt_string("%s", m->mnt_dir);
+	}
+	endmntent(f);
+	return where;
+}
