@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What people call.  The kernel's build system reads Kbuild, dkms calls
+# "modules" and "clean-modules" here, tests/ has the rest of the test rig.
+
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+PREFIX ?= /usr/local
+DESTDIR ?=
+# All that dkms needs of the tree.
+DKMS_FILES := dkms.conf Kbuild Makefile LICENSE module
+DKMS_SRC := /usr/src/memcg_ext-$(VERSION)
+
+.PHONY: help all modules clean-modules tools install install-module \
+	install-tools uninstall check check-full check-mutants static vm-test \
+	vm-shell demo clean
+
+help:
+	@echo 'make modules        build memcg_ext.ko for the running kernel (KVER=, KDIR=)'
+	@echo 'make tools          build mcxctl'
+	@echo 'make install        install the module by DKMS, and the tools (PREFIX=$(PREFIX), DESTDIR=)'
+	@echo 'make uninstall      remove both'
+	@echo 'make check          the tests on stock Debian kernels in QEMU; installs what it needs (COLD=1: nothing from the cache)'
+	@echo 'make check-full     the same with the long tests'
+	@echo 'make check-mutants  breaks one feature at a time and checks that its test fails'
+	@echo 'make static         static checks only'
+	@echo 'make vm-test T=NAME K=6.12   one test on one kernel'
+	@echo 'make vm-shell K=6.12         a shell in the test VM, with module and tests in /mcx'
+	@echo 'make demo           what memcg_ext does, live in a VM (K=6.12)'
+	@echo 'make clean          remove what was built'
+
+all: modules tools
+
+# The one check that saves the reader kbuild's own, longer, message.
+modules:
+	@test -e '$(KDIR)/Makefile' || { \
+		echo 'error: no kernel headers in $(KDIR); run: apt-get install linux-headers-$(KVER)' >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+clean-modules:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+
+tools:
+	@echo '#include <json-c/json.h>' | $(CC) -E -o /dev/null - 2> /dev/null || { \
+		echo 'error: a compiler and json-c are needed; run: apt-get install gcc libc6-dev libjson-c-dev' >&2; exit 1; }
+	$(MAKE) -C tools
+
+install: install-module install-tools
+
+# With DESTDIR (packaging) the sources are copied and dkms is left alone.
+install-module:
+ifeq ($(DESTDIR),)
+	@command -v dkms > /dev/null || { \
+		echo 'error: dkms is missing; run: apt-get install dkms' >&2; exit 1; }
+	@test -e '$(KDIR)/Makefile' || { \
+		echo 'error: no kernel headers in $(KDIR); run: apt-get install linux-headers-$(KVER)' >&2; exit 1; }
+	@if dkms status memcg_ext/$(VERSION) | grep -q memcg_ext; then \
+		dkms remove memcg_ext/$(VERSION) --all; fi
+endif
+	rm -rf '$(DESTDIR)$(DKMS_SRC)'
+	mkdir -p '$(DESTDIR)$(DKMS_SRC)'
+	cp -r $(DKMS_FILES) '$(DESTDIR)$(DKMS_SRC)/'
+	@find '$(DESTDIR)$(DKMS_SRC)' -name '*.o' -o -name '.*.cmd' -o -name '*.ko' | xargs -r rm -f
+ifeq ($(DESTDIR),)
+	dkms add memcg_ext/$(VERSION)
+	dkms install memcg_ext/$(VERSION) -k $(KVER) --force
+endif
+
+install-tools: tools
+	$(MAKE) -C tools install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+
+uninstall:
+	@if test -z '$(DESTDIR)' && command -v dkms > /dev/null && dkms status memcg_ext/$(VERSION) | grep -q memcg_ext; then \
+		dkms remove memcg_ext/$(VERSION) --all; fi
+	rm -rf '$(DESTDIR)$(DKMS_SRC)'
+	$(MAKE) -C tools uninstall PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+
+check:
+	tests/run --tier quick
+
+check-full:
+	tests/run --tier full
+
+check-mutants:
+	tests/mutants/run
+
+static:
+	tests/run --only 'static-*'
+
+vm-test:
+	@test -n '$(T)' || { echo 'usage: make vm-test T=NAME [K=6.12|7.3]; names are in tests/tests.list' >&2; exit 2; }
+	tests/run --only '$(T)' $(if $(K),--kernel $(K))
+
+vm-shell:
+	tests/vm/shell $(or $(K),6.12)
+
+demo:
+	tests/vm/demo $(or $(K),6.12)
+
+# Not the cache, which other clones use too: rm -r ~/.cache/memcg_ext.
+clean:
+	rm -rf build
+	find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'Module.symvers' \
+		-o -name 'modules.order' -o -name '.module-common.o' \) -type f -print | xargs -r rm -f
+	@test ! -e tools/Makefile || $(MAKE) -s -C tools clean

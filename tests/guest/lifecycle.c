@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lifecycle: who is managed, from when, until when, and what is left afterwards.
+ *
+ * Files and their bad input, inheritance, cgroups that come and go, controllers
+ * that are switched off, unprivileged writers, and loading and unloading under
+ * load.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib.h"
+
+#define TOP	"mcx-test-life"
+#define CHILD	TOP "/child"
+#define GRAND	CHILD "/grand"
+#define NOBODY	65534
+#define RELOADS	10
+
+/* Waits up to 2 s: what is not immediate is done by a work item. */
+static bool becomes(const char *cg, const char *key, long long value)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (cg_key(cg, "memory.ext.stat", key) == value)
+			return true;
+		nap_ms(10);
+	}
+	return false;
+}
+
+static bool reads(const char *cg, const char *file, const char *text)
+{
+	char path[256], buf[256];
+
+	cg_path(path, sizeof(path), cg, file);
+	if (read_file(path, buf, sizeof(buf)) < 0)
+		return false;
+	buf[strcspn(buf, "\n")] = '\0';
+	return !strcmp(buf, text);
+}
+
+static bool hooked(void)
+{
+	static char buf[1 << 20];
+
+	if (read_file("/sys/kernel/tracing/enabled_functions", buf,
+		      sizeof(buf)) < 0)
+		return true;
+	return strstr(buf, "[memcg_ext]");
+}
+
+static void test_files(void)
+{
+	char path[256];
+
+	cg_create(TOP);
+	ktap_ok(!mcx_load(), "module loads");
+	cg_create(CHILD);
+	cg_write(TOP, "cgroup.subtree_control", "+memory +io");
+	ktap_ok(cg_has(TOP, "memory.ext.enable") &&
+		cg_has(TOP, "memory.ext.stat") &&
+		cg_has(TOP, "memory.ext.events"),
+		"files in a cgroup that was there before");
+	ktap_ok(cg_has(CHILD, "memory.ext.enable"), "files in a new cgroup");
+	cg_path(path, sizeof(path), "", "memory.ext.enable");
+	ktap_ok(access(path, F_OK), "no files in the root");
+	ktap_ok(!hooked(), "loaded and nothing managed: nothing hooked");
+}
+
+static void test_bad_input(void)
+{
+	static const char *const bad[] = {
+		"2", "-1", "on", "subtree x", "Subtree", "1 1", " ", "\n",
+		"0123456789012345678901234567890123456789",
+	};
+	size_t i;
+	int ret;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ret = cg_write(TOP, "memory.ext.enable", bad[i]);
+		ktap_ok(ret == -EINVAL && reads(TOP, "memory.ext.enable", "0"),
+			"bad value %zu is refused (%d)", i, ret);
+	}
+	ktap_ok(cg_write(TOP, "memory.ext.stat", "1") < 0,
+		"stat cannot be written");
+	ktap_ok(!cg_write(TOP, "memory.ext.enable", " 0 \n"),
+		"white space around a value is accepted");
+}
+
+static void test_inheritance(void)
+{
+	ktap_ok(!cg_write(TOP, "memory.ext.enable", "1") &&
+		reads(TOP, "memory.ext.enable", "1"), "1 reads back");
+	ktap_ok(becomes(TOP, "managed", 1) && becomes(TOP, "attached", 1),
+		"1: managed, and soon attached");
+	ktap_ok(hooked(), "hooks are seen in enabled_functions");
+	ktap_ok(cg_key(CHILD, "memory.ext.stat", "managed") == 0,
+		"1 does not reach a child");
+
+	cg_write(TOP, "memory.ext.enable", "subtree");
+	ktap_ok(reads(TOP, "memory.ext.enable", "subtree"),
+		"subtree reads back");
+	ktap_ok(becomes(CHILD, "managed", 1), "subtree reaches a child");
+	ktap_ok(reads(CHILD, "memory.ext.enable", "0"),
+		"what was written to the child still reads back");
+	cg_write(CHILD, "cgroup.subtree_control", "+memory");
+	cg_create(GRAND);
+	ktap_ok(becomes(GRAND, "managed", 1),
+		"subtree reaches a grandchild made later");
+	cg_write(CHILD, "memory.ext.enable", "0");
+	ktap_ok(cg_key(CHILD, "memory.ext.stat", "managed") == 1,
+		"a child cannot opt out");
+
+	cg_write(CHILD, "memory.ext.enable", "1");
+	cg_write(TOP, "memory.ext.enable", "0");
+	ktap_ok(becomes(TOP, "managed", 0) && becomes(GRAND, "managed", 0),
+		"0 at the top ends it for whoever had it from there");
+	ktap_ok(becomes(CHILD, "managed", 1),
+		"not for a child with a value of its own");
+	cg_remove(GRAND);
+	cg_write(CHILD, "memory.ext.enable", "0");
+	cg_write(CHILD, "cgroup.subtree_control", "-memory");
+}
+
+static void test_detach(void)
+{
+	int i;
+
+	ktap_ok(hooked(), "hooks stay for a moment after the last use");
+	for (i = 0; i < 50 && hooked(); i++)
+		nap_ms(100);
+	ktap_ok(!hooked(), "and then are gone");
+}
+
+/* rmdir must work at once, and leave no more dying cgroups than without us. */
+static void test_rmdir(void)
+{
+	long long dying = cg_key(TOP, "cgroup.stat", "nr_dying_descendants");
+	int i;
+
+	cg_write(CHILD, "memory.ext.enable", "subtree");
+	becomes(CHILD, "attached", 1);
+	for (i = 0; i < 20; i++) {
+		cg_create(GRAND);
+		cg_remove(GRAND);
+	}
+	ktap_ok(!cg_remove(CHILD), "a managed cgroup can be removed");
+	for (i = 0; i < 50; i++) {
+		if (cg_key(TOP, "cgroup.stat", "nr_dying_descendants") <=
+		    dying)
+			break;
+		nap_ms(100);
+	}
+	ktap_ok(i < 50, "removed cgroups are freed (%lld dying, before %lld)",
+		cg_key(TOP, "cgroup.stat", "nr_dying_descendants"), dying);
+	cg_create(CHILD);
+	ktap_ok(reads(CHILD, "memory.ext.enable", "0"),
+		"a new cgroup of the same name is not managed");
+}
+
+/* -memory makes the state go; with +io the kernel keeps it (css_reset). */
+static void test_controller_off(const char *keep)
+{
+	cg_write(CHILD, "memory.ext.enable", "1");
+	becomes(CHILD, "attached", 1);
+	cg_write(TOP, "cgroup.subtree_control", keep);
+	cg_write(TOP, "cgroup.subtree_control", "-memory");
+	ktap_ok(!cg_has(CHILD, "memory.ext.enable"),
+		"no files without the controller (%s)", keep);
+	cg_write(TOP, "cgroup.subtree_control", "+memory");
+	ktap_ok(becomes(CHILD, "managed", 0) &&
+		reads(CHILD, "memory.ext.enable", "0"),
+		"not managed when the controller is back (%s)", keep);
+}
+
+/* In a child: as nobody, with the file its own. 0 or errno. */
+static int write_unprivileged(const char *cg, const char *text)
+{
+	char path[256];
+	int status;
+	pid_t pid;
+
+	cg_path(path, sizeof(path), cg, "memory.ext.enable");
+	if (chown(path, NOBODY, NOBODY))
+		return errno;
+	pid = fork();
+	if (!pid) {
+		if (setresgid(NOBODY, NOBODY, NOBODY) ||
+		    setresuid(NOBODY, NOBODY, NOBODY))
+			_exit(255);
+		_exit(-write_file(path, text));
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return ECHILD;
+	return WEXITSTATUS(status);
+}
+
+static void test_unprivileged(void)
+{
+	ktap_ok(write_unprivileged(CHILD, "1") == EPERM &&
+		becomes(CHILD, "managed", 0),
+		"enabling needs CAP_SYS_RESOURCE");
+	cg_write(TOP, "memory.ext.enable", "1");
+	ktap_ok(!write_unprivileged(CHILD, "1") && becomes(CHILD, "managed", 1),
+		"but not below a managed cgroup");
+	cg_write(CHILD, "memory.ext.enable", "0");
+	cg_write(TOP, "memory.ext.enable", "0");
+}
+
+static bool charge_and_free(const char *cg, size_t mib)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		char *p = malloc(mib * MIB);
+
+		if (!p || cg_enter(cg))
+			_exit(1);
+		memset(p, 1, mib * MIB);
+		/* Looked at, so that the compiler cannot drop all of it. */
+		_exit(*(volatile char *)(p + mib * MIB - 1) != 1);
+	}
+	return waitpid(pid, &status, 0) == pid && !status;
+}
+
+static void test_poll(void)
+{
+	struct pollfd pfd = { .events = POLLPRI };
+	char path[256], buf[512];
+
+	cg_path(path, sizeof(path), CHILD, "memory.ext.events");
+	pfd.fd = open(path, O_RDONLY);
+	cg_write(CHILD, "memory.ext.enable", "1");
+	becomes(CHILD, "attached", 1);
+	/* What happened until now has been seen. */
+	nap_ms(200);
+	if (pread(pfd.fd, buf, sizeof(buf), 0) <= 0)
+		buf[0] = '\0';
+	ktap_ok(poll(&pfd, 1, 0) == 0, "no event, no wake-up");
+	cg_write(CHILD, "memory.high", "16M");
+	charge_and_free(CHILD, 17);
+	ktap_ok(poll(&pfd, 1, 2000) == 1 && pfd.revents & POLLPRI,
+		"poll() tells that the workers were woken");
+	ktap_ok(cg_key(CHILD, "memory.ext.events", "wakeups") > 0,
+		"and events says how often");
+	close(pfd.fd);
+	cg_write(CHILD, "memory.high", "max");
+}
+
+static void test_unload_with_open_file(void)
+{
+	char path[256], buf[64];
+	int fd;
+
+	cg_path(path, sizeof(path), CHILD, "memory.ext.stat");
+	fd = open(path, O_RDONLY);
+	ktap_ok(fd >= 0 && !mcx_unload(),
+		"unloads with a file open and a cgroup managed");
+	ktap_ok(read(fd, buf, sizeof(buf)) < 0 && errno == ENODEV,
+		"the open file says that it is gone");
+	close(fd);
+	ktap_ok(!cg_has(CHILD, "memory.ext.stat"), "no files are left");
+	ktap_ok(!hooked(), "no hooks are left");
+}
+
+static bool limits_as_written(void)
+{
+	return reads(CHILD, "memory.max", "33554432") &&
+	       reads(CHILD, "memory.high", "29360128") &&
+	       reads(CHILD, "memory.low", "8388608") &&
+	       reads(CHILD, "memory.min", "4194304") &&
+	       reads(CHILD, "memory.swap.high", "max");
+}
+
+static void test_reload_under_load(void)
+{
+	const char *const argv[] = {
+		"filewriter", "-g", CGROUP_ROOT "/" CHILD, "-w", "4", "-s",
+		"16M", "-b", "64K", "-t", "40", "-m", NULL,
+	};
+	uint64_t from, took, worst = 0;
+	struct proc load;
+	int i, bad = 0;
+
+	cg_write(CHILD, "memory.max", "32M");
+	cg_write(CHILD, "memory.high", "28M");
+	cg_write(CHILD, "memory.low", "8M");
+	cg_write(CHILD, "memory.min", "4M");
+	if (proc_start(&load, argv)) {
+		ktap_ok(false, "the load starts");
+		return;
+	}
+	for (i = 0; i < RELOADS; i++) {
+		bad += !!mcx_load();
+		bad += !!cg_write(CHILD, "memory.ext.enable",
+				  i & 1 ? "subtree" : "1");
+		/* From long attached to just about to. */
+		nap_ms(i % 4 * 150);
+		from = now_ns();
+		bad += !!mcx_unload();
+		took = now_ns() - from;
+		if (took > worst)
+			worst = took;
+	}
+	ktap_ok(!bad, "loaded, managed and unloaded %d times under load (%d failures)",
+		RELOADS, bad);
+	ktap_ok(worst < 5 * NSEC, "unloading took %.1f s at most",
+		(double)worst / NSEC);
+	ktap_ok(limits_as_written(), "limits and protection are as written");
+	ktap_ok(!hooked(), "no hooks are left");
+	kill(load.pid, SIGTERM);
+	proc_wait(&load);
+}
+
+int main(void)
+{
+	ktap_start();
+	test_files();
+	test_bad_input();
+	test_inheritance();
+	test_detach();
+	test_rmdir();
+	test_controller_off("-io");
+	test_controller_off("+io");
+	test_unprivileged();
+	test_poll();
+	test_unload_with_open_file();
+	test_reload_under_load();
+	cg_remove(CHILD);
+	cg_remove(TOP);
+	return ktap_end();
+}

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * M2, the gate: 64 MB of files written, then mapped and read, in a cgroup of
+ * 32 MB, on the stock kernel and with memcg_ext. Pass or fail.
+ *
+ * Every cell runs three times in one boot: stock, memcg_ext, stock again. The
+ * stock runs have to FAIL the gate: a gate that stock passes measures nothing.
+ * So has a cgroup with no limit at all, judged as if it had one: that is what
+ * the tracer would see of a module that merely skips the limit's handling.
+ *
+ * Limits on dirty pages are the same in all cells, see dirty_limit_far(). Usage
+ * is averaged from when it first came near the limit: filling up would hide an
+ * excess. Usage and who reclaims come from load/memtrace (BPF), not from the module.
+ */
+#include <getopt.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib.h"
+
+#define TOP		"mcx-test-m2"
+#define LEAF		TOP "/load"
+#define LIMIT		(32 * MIB)
+#define TOTAL		(64 * MIB)
+#define MAX_CELLS	64
+#define RESAMPLES	2000
+#define STOCK_MAX	50	/* stock hits memory.max more often than this */
+
+enum mode { STOCK, EXT, STOCK_AGAIN, MODES };
+
+struct kind {
+	const char *name;
+	const char *file;	/* the knob that holds the limit */
+	bool parent;		/* limit on the parent of the loaded cgroup */
+};
+
+static const struct kind kinds[] = {
+	{ "memory.max", "memory.max", false },
+	{ "memory.high", "memory.high", false },
+	{ "parent memory.max", "memory.max", true },
+	{ "parent memory.high", "memory.high", true },
+};
+
+#define KINDS	(sizeof(kinds) / sizeof(*kinds))
+
+struct result {
+	bool ran;
+	int status;		/* of the writers */
+	double bytes;
+	double seconds;		/* of the whole pass */
+	double write_s;
+	double read_s;
+	long long max;		/* events at the limit's cgroup */
+	long long high;
+	double peak;		/* memory.peak */
+	struct trace trace;
+};
+
+struct cell {
+	const struct kind *kind;
+	int writers;
+	unsigned long block;
+	struct result result[MODES];
+};
+
+static struct options {
+	bool full;
+	bool stock_only;
+	int passes;
+	int kind;		/* -1: all */
+	int writers;		/* 0: all */
+	unsigned long block;	/* 0: all */
+} opt = { .passes = 1, .kind = -1 };
+
+static struct cell cells[MAX_CELLS];
+static int nr_cells;
+static struct proc tracer;
+
+/* Why a result does not pass; empty if it does. */
+struct verdict {
+	char text[512];
+};
+
+static void against(struct verdict *v, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void against(struct verdict *v, const char *fmt, ...)
+{
+	size_t len = strlen(v->text);
+	va_list args;
+
+	if (len)
+		len += snprintf(v->text + len, sizeof(v->text) - len, "; ");
+	if (len >= sizeof(v->text))
+		return;
+	va_start(args, fmt);
+	vsnprintf(v->text + len, sizeof(v->text) - len, fmt, args);
+	va_end(args);
+}
+
+static bool is_high(const struct kind *kind)
+{
+	return !strcmp(kind->file, "memory.high");
+}
+
+static const char *label(const struct cell *c)
+{
+	static char text[128];
+
+	snprintf(text, sizeof(text), "%s, %d writer%s of %luK", c->kind->name,
+		 c->writers, c->writers > 1 ? "s" : "", c->block >> 10);
+	return text;
+}
+
+/* What all writers and CPUs together may have in flight above the limit. */
+static double peak_bound(const struct cell *c)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return LIMIT + (double)c->writers * c->block + 64.0 * PAGE * cpus;
+}
+
+static void judge_usage(const struct cell *c, const struct result *r,
+			struct verdict *v)
+{
+	if (r->trace.average > LIMIT * 1.01)
+		against(v, "average usage %.2f MiB, allowed %.2f",
+			r->trace.average / MIB, LIMIT * 1.01 / MIB);
+	if (r->trace.peak > peak_bound(c))
+		against(v, "peak usage %.2f MiB, allowed %.2f",
+			r->trace.peak / MIB, peak_bound(c) / MIB);
+	/*
+	 * The counter keeps its meaning: a task that returned to user mode over
+	 * the limit, with the handler told about it, is a high event.
+	 */
+	if (r->trace.over && r->trace.members.high_calls && !r->high)
+		against(v, "%.0f over-limit returns but no high event",
+			r->trace.members.high_calls);
+}
+
+static void judge(const struct cell *c, const struct result *r,
+		  struct verdict *v)
+{
+	double share = trace_member_share(&r->trace);
+
+	v->text[0] = '\0';
+	if (r->status || r->bytes < (double)TOTAL * opt.passes)
+		against(v, "writers failed (status %d, %.0f bytes)", r->status,
+			r->bytes);
+	if (!r->trace.batches)
+		against(v, "the tracer saw no charge");
+	if (is_high(c->kind))
+		judge_usage(c, r, v);
+	else if (r->max)
+		against(v, "max moved by %lld, allowed 0", r->max);
+	if (share > 0.01)
+		against(v, "allocating tasks reclaimed %.1f %%, allowed 1",
+			share * 100);
+	if (!is_high(c->kind) && r->trace.refused)
+		against(v, "%.0f charges refused", r->trace.refused);
+}
+
+/* Makes the cgroups of a cell; with @limited false, without the limit. */
+static int make_cgroups(const struct cell *c, bool limited)
+{
+	char text[32];
+	int err = cg_create(TOP);
+
+	if (err)
+		return err;
+	if (c->kind->parent) {
+		err = cg_write(TOP, "cgroup.subtree_control", "+memory");
+		if (!err)
+			err = cg_create(LEAF);
+		if (err)
+			return err;
+	}
+	if (!limited)
+		return 0;
+	snprintf(text, sizeof(text), "%lu", LIMIT);
+	return cg_write(TOP, c->kind->file, text);
+}
+
+static void remove_cgroups(void)
+{
+	cg_remove(LEAF);
+	if (cg_remove(TOP))
+		ktap_note("cannot remove " TOP);
+	sync();
+}
+
+static int run_writers(const struct cell *c, struct result *r, const char *cg)
+{
+	char dir[128], size[32], block[32], writers[16], passes[16], line[512];
+	const char *argv[] = {
+		"filewriter", "-g", dir, "-w", writers, "-s", size, "-b", block,
+		"-p", passes, "-t", "60", "-m", NULL,
+	};
+	struct proc p;
+	int err;
+
+	snprintf(dir, sizeof(dir), CGROUP_ROOT "/%s", cg);
+	snprintf(size, sizeof(size), "%lu", TOTAL / c->writers);
+	snprintf(block, sizeof(block), "%lu", c->block);
+	snprintf(writers, sizeof(writers), "%d", c->writers);
+	snprintf(passes, sizeof(passes), "%d", opt.passes);
+	err = proc_start(&p, argv);
+	if (err)
+		return err;
+	while (proc_line(&p, line, sizeof(line))) {
+		if (strncmp(line, "total ", 6))
+			continue;
+		r->bytes = kv(line, "bytes", 0);
+		r->seconds = kv(line, "seconds", 0);
+		r->write_s = kv(line, "write_s", 0);
+		r->read_s = kv(line, "read_s", 0);
+	}
+	r->status = proc_wait(&p);
+	return 0;
+}
+
+static int measure(const struct cell *c, struct result *r, bool limited)
+{
+	const char *cg = c->kind->parent ? LEAF : TOP;
+	int err;
+
+	err = trace_start(&tracer, TOP, LIMIT, cg);
+	if (err)
+		return err;
+	err = run_writers(c, r, cg);
+	if (trace_stop(&tracer, &r->trace) || err)
+		return err ? err : -1;
+	r->max = cg_key(TOP, "memory.events", "max");
+	r->high = cg_key(TOP, "memory.events", "high");
+	r->peak = cg_number(TOP, "memory.peak");
+	r->ran = limited;
+	return 0;
+}
+
+static bool run_cell(const struct cell *c, struct result *r, enum mode mode,
+		     bool limited)
+{
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	err = make_cgroups(c, limited);
+	if (!err && mode == EXT)
+		err = mcx_manage(TOP);
+	if (!err)
+		err = measure(c, r, limited);
+	remove_cgroups();
+	if (err)
+		ktap_ok(false, "%s: could not be run: %s", label(c),
+			strerror(-err));
+	return !err;
+}
+
+static void print_result(const struct cell *c, enum mode mode,
+			 const struct result *r)
+{
+	static const char *const names[] = { "stock", "memcg_ext", "stock" };
+	const struct trace *t = &r->trace;
+
+	ktap_note("M2 mode=%s run=%d limit=%s parent=%d writers=%d block=%lu seconds=%.3f write_s=%.3f read_s=%.3f max=%lld high=%lld average=%.0f peak=%.0f memory_peak=%.0f batches=%.0f refused=%.0f member_pages=%.0f kthread_pages=%.0f other_pages=%.0f high_calls=%.0f sleep_ms=%.1f sync_sleeps=%.0f misses=%.0f",
+		  names[mode], mode, c->kind->file, c->kind->parent, c->writers,
+		  c->block, r->seconds, r->write_s, r->read_s, r->max, r->high,
+		  t->average, t->peak, r->peak, t->batches, t->refused,
+		  t->members.reclaim_pages, t->kthreads.reclaim_pages,
+		  t->others.reclaim_pages, t->members.high_calls,
+		  t->members.sleep_ns / 1e6, t->members.sync_sleeps, t->misses);
+}
+
+/* A stock run is right if the gate rejects it, and for the right reason. */
+static void check_stock(const struct cell *c, const struct result *r)
+{
+	struct verdict v;
+	bool fails;
+
+	judge(c, r, &v);
+	fails = v.text[0] && !r->status;
+	if (!is_high(c->kind))
+		fails = fails && r->max > STOCK_MAX;
+	if (fails && !is_high(c->kind))
+		ktap_ok(true,
+			"%s: stock fails the gate as expected (max moved by %lld)",
+			label(c), r->max);
+	else if (fails)
+		ktap_ok(true, "%s: stock fails the gate as expected (%s)",
+			label(c), v.text);
+	else
+		ktap_ok(false,
+			"%s: stock should fail the gate, but max moved by %lld (%s)",
+			label(c), r->max, v.text[0] ? v.text : "no complaint");
+}
+
+static void check_ext(const struct cell *c, const struct result *r)
+{
+	struct verdict v;
+
+	judge(c, r, &v);
+	if (v.text[0])
+		ktap_ok(false, "%s: memcg_ext: %s", label(c), v.text);
+	else
+		ktap_ok(true,
+			"%s: memcg_ext: max %lld, average %.2f MiB, peak %.2f MiB, allocating tasks reclaimed %.2f %%",
+			label(c), r->max, r->trace.average / MIB,
+			r->trace.peak / MIB,
+			trace_member_share(&r->trace) * 100);
+}
+
+static void run_mode(enum mode mode)
+{
+	struct cell *c;
+
+	for (c = cells; c < cells + nr_cells; c++) {
+		struct result *r = &c->result[mode];
+
+		if (!run_cell(c, r, mode, true))
+			continue;
+		print_result(c, mode, r);
+		if (mode == EXT)
+			check_ext(c, r);
+		else if (mode == STOCK)
+			check_stock(c, r);
+	}
+}
+
+static double rate(const struct result *r)
+{
+	return r->seconds > 0 ? r->bytes / r->seconds : 0;
+}
+
+/*
+ * Stock over stock, as logarithms, of all cells and both ways round: what one
+ * run differs from another by without any cause.
+ */
+static int stock_ratios(double *ratio)
+{
+	int i, n = 0;
+
+	for (i = 0; i < nr_cells; i++) {
+		const struct result *r = cells[i].result;
+
+		if (!r[STOCK].ran || !r[STOCK_AGAIN].ran)
+			continue;
+		ratio[n] = log(rate(&r[STOCK_AGAIN]) / rate(&r[STOCK]));
+		ratio[n + 1] = -ratio[n];
+		n += 2;
+	}
+	return n;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static double median(double *v, int n)
+{
+	qsort(v, n, sizeof(*v), by_size);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+/*
+ * Lower end of the 95 % interval of a median of @n ratios that differ by chance
+ * alone. A/A is one run over one run, what it is compared with one run over the
+ * mean of two: its spread is smaller by the root of 3/4.
+ */
+static double chance(int n)
+{
+	double aa[2 * MAX_CELLS], drawn[MAX_CELLS], medians[RESAMPLES];
+	int i, k, all = stock_ratios(aa);
+
+	for (i = 0; i < RESAMPLES; i++) {
+		for (k = 0; k < n; k++)
+			drawn[k] = aa[random64() % all] * sqrt(.75);
+		medians[i] = median(drawn, n);
+	}
+	qsort(medians, RESAMPLES, sizeof(*medians), by_size);
+	return exp(medians[RESAMPLES / 40]);
+}
+
+/*
+ * Writers' bytes per second, memcg_ext over stock (the geometric mean of its
+ * two runs); the median over the cells with the limit in @file.
+ */
+static void check_rate(const char *file)
+{
+	double ratios[MAX_CELLS], aa[MAX_CELLS], ratio, lower;
+	int i, n = 0;
+
+	for (i = 0; i < nr_cells; i++) {
+		const struct result *r = cells[i].result;
+
+		if (strcmp(cells[i].kind->file, file) || !r[EXT].ran || !r[STOCK].ran ||
+		    !r[STOCK_AGAIN].ran)
+			continue;
+		ratios[n] = log(rate(&r[EXT])) -
+			    (log(rate(&r[STOCK])) +
+			     log(rate(&r[STOCK_AGAIN]))) / 2;
+		aa[n] = log(rate(&r[STOCK_AGAIN]) / rate(&r[STOCK]));
+		n++;
+	}
+	if (!n)
+		return;
+	ratio = exp(median(ratios, n));
+	lower = chance(n);
+	ktap_ok(ratio >= 0.95 || ratio >= lower,
+		"%s: writers' bytes per second are %.2f of stock; needed: 0.95 or the lower end of A/A %.2f (A/A here %.2f, n=%d)",
+		file, ratio, lower, exp(median(aa, n)), n);
+}
+
+/*
+ * No limit at all is what the tracer would see of a module that switches the
+ * over-high handler off and does nothing in its stead.
+ */
+static void check_skipping(void)
+{
+	struct cell c = {
+		.kind = &kinds[1], .writers = 1, .block = MIB,
+	};
+	struct result r;
+	struct verdict v = { 0 };
+
+	if (!run_cell(&c, &r, STOCK, false))
+		return;
+	judge_usage(&c, &r, &v);
+	ktap_ok(v.text[0] && r.trace.batches,
+		"handling skipped, nothing in its stead: the gate rejects it (%s)",
+		v.text[0] ? v.text : "it does not");
+}
+
+static void add_cells(void)
+{
+	static const unsigned long quick[] = { 4096, MIB, 0 };
+	static const unsigned long full[] = { 4096, 65536, 262144, MIB, 0 };
+	const unsigned long *block;
+	size_t k;
+	int w;
+
+	for (k = 0; k < KINDS; k++) {
+		if (opt.kind >= 0 && (size_t)opt.kind != k)
+			continue;
+		for (w = 1; w <= 8; w += 7) {
+			if (opt.writers && opt.writers != w)
+				continue;
+			for (block = opt.full ? full : quick; *block; block++) {
+				if (opt.block && opt.block != *block)
+					continue;
+				cells[nr_cells++] = (struct cell) {
+					.kind = &kinds[k], .writers = w,
+					.block = *block,
+				};
+			}
+		}
+	}
+}
+
+static void usage(FILE *out)
+{
+	fputs("usage: m2 [-f] [-S] [-p PASSES] [-k KIND] [-w 1|8] [-b BYTES]\n"
+	      "  -f         full: also write sizes 64K and 256K\n"
+	      "  -S         stock only: leave memcg_ext out\n"
+	      "  -p PASSES  write and read the files this often (1)\n"
+	      "  -k KIND    0 max, 1 high, 2 parent max, 3 parent high only\n"
+	      "  -w, -b     cells with this many writers, this write size only\n",
+	      out);
+}
+
+static void parse(int argc, char **argv)
+{
+	int c;
+
+	while ((c = getopt(argc, argv, "fSp:k:w:b:h")) != -1) {
+		switch (c) {
+		case 'f': opt.full = true; break;
+		case 'S': opt.stock_only = true; break;
+		case 'p': opt.passes = atoi(optarg); break;
+		case 'k': opt.kind = atoi(optarg); break;
+		case 'w': opt.writers = atoi(optarg); break;
+		case 'b': opt.block = strtoul(optarg, NULL, 0); break;
+		case 'h': usage(stdout); exit(0);
+		default: usage(stderr); exit(2);
+		}
+	}
+	if (opt.passes < 1 || optind < argc) {
+		usage(stderr);
+		exit(2);
+	}
+	add_cells();
+	if (!nr_cells) {
+		usage(stderr);
+		exit(2);
+	}
+}
+
+static void prepare(void)
+{
+	int err;
+
+	if (geteuid())
+		ktap_skip_all("needs root");
+	if (!cg_has("", "cgroup.controllers"))
+		ktap_skip_all("no cgroup2 at " CGROUP_ROOT);
+	cg_write("", "cgroup.subtree_control", "+memory");
+	remove_cgroups();
+	thp_off();
+	dirty_limit_far();
+	err = mcx_unload();
+	if (err) {
+		ktap_ok(false, "cannot unload memcg_ext for the stock runs: %s",
+			strerror(-err));
+		exit(ktap_end());
+	}
+	err = trace_open(&tracer);
+	if (err) {
+		ktap_ok(false, "cannot start memtrace: %s", strerror(-err));
+		exit(ktap_end());
+	}
+}
+
+/* Between the stock runs; the rest makes sense without it, the verdict not. */
+static void run_ext(void)
+{
+	int err = mcx_load();
+
+	if (err) {
+		ktap_ok(false, "cannot load memcg_ext: %s", strerror(-err));
+		return;
+	}
+	run_mode(EXT);
+	err = mcx_unload();
+	if (err)
+		ktap_ok(false, "cannot unload memcg_ext: %s", strerror(-err));
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t start = now_ns();
+
+	parse(argc, argv);
+	ktap_start();
+	prepare();
+	check_skipping();
+	run_mode(STOCK);
+	if (!opt.stock_only)
+		run_ext();
+	run_mode(STOCK_AGAIN);
+	check_rate("memory.max");
+	check_rate("memory.high");
+	proc_wait(&tracer);
+	ktap_note("took %.0f s", (now_ns() - start) / 1e9);
+	return ktap_end();
+}

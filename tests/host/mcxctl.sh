@@ -1,0 +1,837 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# mcxctl on a made-up machine: a folder of regular files that MCXCTL_ROOT puts
+# in front of /sys, /proc, /lib and /usr. Prints KTAP. Needs no root, no
+# module and no cgroup2, but what tools/ needs to be built.
+#
+# MCXCTL=PATH tests a binary that is there already.
+# shellcheck disable=SC2317 # the tests are called by name
+
+set -u
+here=$(cd "$(dirname "$0")/../.." && pwd)
+T=$(mktemp -d) || exit 1
+trap 'rm -rf "$T"' EXIT
+cc=${CC:-cc}
+rel=6.12.0-test-amd64
+cg=/sys/fs/cgroup
+R=$T/root
+export MCXCTL_ROOT="$R"
+unset PRELOAD
+
+# ---- the rig ----
+
+skip_all() {
+	echo "1..0 # SKIP $1"
+	exit 4
+}
+
+bad() {
+	echo "# $*"
+	failed=1
+}
+
+# run STATUS ARG...: run mcxctl, expect this exit status.
+run() {
+	want=$1
+	shift
+	LD_PRELOAD=${PRELOAD-} timeout 30 "$mcxctl" "$@" >"$T/out" 2>"$T/err"
+	got=$?
+	[ "$got" = "$want" ] && return
+	bad "mcxctl $*: exit status $got, not $want"
+	sed 's/^/#   /' "$T/out" "$T/err"
+}
+
+# out TEXT, err TEXT: the last run said so.
+out() {
+	grep -qF -- "$1" "$T/out" && return
+	bad "not on standard output: $1"
+	sed 's/^/#   /' "$T/out"
+}
+
+err() {
+	grep -qF -- "$1" "$T/err" && return
+	bad "not on standard error: $1"
+	sed 's/^/#   /' "$T/err"
+}
+
+out_not() {
+	grep -qF -- "$1" "$T/out" && bad "on standard output: $1"
+}
+
+silent() {
+	[ -s "$T/$1" ] && bad "not empty, std$1: $(cat "$T/$1")"
+}
+
+# json VALUE KEY...: the last output is one JSON document with this value.
+json() {
+	value=$1
+	shift
+	found=$("$T/jget" "$@" <"$T/out") || bad "bad JSON or no '$*'"
+	[ "$found" = "$value" ] || bad "JSON $*: '$found', not '$value'"
+}
+
+equal() {
+	[ "$1" = "$2" ] || bad "$3: '$1', not '$2'"
+}
+
+put() {
+	mkdir -p "$R${1%/*}"
+	printf '%s\n' "$2" >"$R$1"
+}
+
+# cgroup PATH: a domain cgroup with the controller and the module's files.
+cgroup() {
+	put "$1/cgroup.type" domain
+	put "$1/cgroup.procs" ''
+	put "$1/cgroup.controllers" 'cpu memory pids'
+	put "$1/cgroup.subtree_control" 'memory pids'
+	put "$1/memory.ext.enable" 0
+	state "$1" 0 0
+	put "$1/memory.ext.events" 'stuck 3'
+}
+
+# state PATH MANAGED ATTACHED: rename, so that no reader sees half a file.
+state() {
+	cat >"$T/new" <<-END
+		managed $2
+		attached $3
+		usage 104857600
+		limit max
+		level low
+		charged_pages ${4-1000}
+		reclaimed_pages 12
+		reclaim_usec 99
+		throttle_count 7
+		stuck 0
+		some_new_key 5
+	END
+	mv "$T/new" "$R$1/memory.ext.stat"
+}
+
+mounts() {
+	put /proc/self/mounts "proc /proc proc rw 0 0
+none /sys/kernel/debug debugfs rw 0 0
+bpf /sys/fs/bpf bpf rw 0 0
+cgroup2 $cg cgroup2 rw 0 0"
+}
+
+# A machine on which all is well.
+machine() {
+	rm -rf "$R"
+	mounts
+	put /proc/sys/kernel/osrelease "$rel"
+	put /proc/sys/kernel/ftrace_enabled 1
+	put /proc/pressure/memory 'some avg10=0.00'
+	put /proc/swaps 'Filename Type Size Used Priority
+/dev/vda2 partition 1000 0 -2'
+	put /proc/self/status 'CapEff:	000001ffffffffff'
+	put /proc/self/uid_map '0 0 4294967295'
+	put /sys/kernel/btf/vmlinux x
+	put /sys/kernel/btf/memcg_ext x
+	put /sys/kernel/security/lockdown '[none] integrity confidentiality'
+	put /sys/module/module/parameters/sig_enforce N
+	put /sys/module/memcg_ext/version "$version"
+	put /sys/kernel/debug/memcg_ext/features 'reclaim on
+throttle degraded no lock tracepoint
+share off needs kernel 7.2'
+	put "/lib/modules/$rel/updates/dkms/memcg_ext.ko.xz" x
+	put "/lib/modules/$rel/modules.dep" 'updates/dkms/memcg_ext.ko.xz:'
+	mkdir -p "$R/lib/modules/$rel/build"
+	put /usr/sbin/dkms x
+	put /usr/bin/pahole x
+	put "$cg/cgroup.procs" ''
+	put "$cg/cgroup.controllers" 'cpu memory pids'
+	put "$cg/cgroup.subtree_control" 'memory pids'
+	cgroup "$cg/a"
+	cgroup "$cg/a/b"
+}
+
+# The module is gone, and its files with it.
+unload() {
+	rm -rf "$R/sys/module/memcg_ext" "$R/sys/kernel/debug/memcg_ext" \
+		"$R/sys/kernel/btf/memcg_ext"
+	find "$R$cg" -name 'memory.ext.*' -delete
+}
+
+# ---- helpers in C: a JSON reader, and errors that a plain file has not ----
+
+build_helpers() {
+	cat >"$T/jget.c" <<-'END'
+	#include <json-c/json.h>
+	#include <stdio.h>
+	#include <stdlib.h>
+	#include <string.h>
+
+	/* jget KEY...: exactly one document on stdin; prints what is there. */
+	int main(int argc, char **argv)
+	{
+		static char text[1 << 20];
+		size_t n = fread(text, 1, sizeof(text) - 1, stdin);
+		struct json_tokener *tok = json_tokener_new();
+		struct json_object *o;
+		int i;
+
+		json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+		if (n && text[n - 1] == '\n')
+			n--;
+		o = json_tokener_parse_ex(tok, text, n);
+		if (json_tokener_get_error(tok) != json_tokener_success ||
+		    json_tokener_get_parse_end(tok) != n)
+			return 1;
+		for (i = 1; i < argc; i++) {
+			if (!strcmp(argv[i], "length")) {
+				printf("%zu\n", json_object_array_length(o));
+				return 0;
+			}
+			if (json_object_is_type(o, json_type_array))
+				o = json_object_array_get_idx(o,
+							      atoi(argv[i]));
+			else if (!json_object_object_get_ex(o, argv[i], &o))
+				return 1;
+		}
+		puts(json_object_get_string(o) ?: "null");
+		return 0;
+	}
+	END
+	cat >"$T/fault.c" <<-'END'
+	#define _GNU_SOURCE
+	#include <errno.h>
+	#include <dlfcn.h>
+	#include <stdlib.h>
+	#include <unistd.h>
+
+	/* Writes fail with errno FAULT, except those to stdout and stderr. */
+	ssize_t write(int fd, const void *buf, size_t n)
+	{
+		ssize_t (*real)(int, const void *, size_t) =
+			(ssize_t (*)(int, const void *, size_t))
+			dlsym(RTLD_NEXT, "write");
+
+		if (fd < 3 || !getenv("FAULT"))
+			return real(fd, buf, n);
+		errno = atoi(getenv("FAULT"));
+		return -1;
+	}
+	END
+	# shellcheck disable=SC2046 # flags are words
+	"$cc" -o "$T/jget" "$T/jget.c" $(pkg-config --cflags --libs json-c) &&
+		"$cc" -shared -fPIC -o "$T/fault.so" "$T/fault.c" -ldl
+}
+
+# ---- enable, disable ----
+
+test_enable_waits_until_attached() {
+	(sleep 0.3; state "$cg/a" 1 0; sleep 0.3; state "$cg/a" 1 1) &
+	run 0 enable a
+	wait
+	out "$cg/a: managed"
+	silent err
+	equal "$(cat "$R$cg/a/memory.ext.enable")" 1 memory.ext.enable
+}
+
+test_enable_subtree() {
+	state "$cg/a" 1 1
+	run 0 enable --subtree a
+	out "$cg/a: managed, with all below"
+	equal "$(cat "$R$cg/a/memory.ext.enable")" subtree memory.ext.enable
+}
+
+test_enable_names_of_a_cgroup() {
+	state "$cg/a/b" 1 1
+	for name in a/b a/b/ a/b// ./a//b /a/b "$cg/a/b" "$cg/a/b/"; do
+		run 0 enable "$name"
+		out "$cg/a/b: managed"
+	done
+	run 1 enable a/../a
+	err "'..' in the name of a cgroup; name it by its path below $cg"
+	run 1 enable ''
+	err "empty name of a cgroup; name one below $cg"
+}
+
+test_enable_several_go_on_after_an_error() {
+	state "$cg/a" 1 1
+	run 1 enable nope a
+	err "mcxctl: enable: $cg/nope: no such cgroup; run: mkdir $cg/nope"
+	out "$cg/a: managed"
+	run 1 enable -j nope a
+	silent err
+	json 2 length
+	json "$cg/nope" 0 cgroup
+	json "no such cgroup; run: mkdir $cg/nope" 0 error
+	json "$cg/a" 1 cgroup
+	json 1 1 attached
+}
+
+test_enable_quiet_and_verbose() {
+	state "$cg/a" 1 1
+	run 0 enable -q a
+	silent out
+	silent err
+	run 0 -v enable a
+	err "wrote 1 to $cg/a/memory.ext.enable"
+}
+
+test_enable_timeout() {
+	run 1 enable -t 0.1 a
+	err 'still not managed after 0.1 s; see: dmesg | grep memcg_ext'
+	state "$cg/a" 1 0
+	run 1 enable --timeout=0.1 a
+	err 'the hooks are not attached after 0.1 s; see: mcxctl features'
+	state "$cg/a" 0 0
+	run 0 enable -t 0 a
+	out "$cg/a: enabled"
+}
+
+test_enable_without_attached_key() {
+	put "$cg/a/memory.ext.stat" 'managed 1'
+	run 0 enable a
+	out "$cg/a: managed"
+}
+
+test_disable() {
+	state "$cg/a" 1 1
+	put "$cg/a/memory.ext.enable" 1
+	(sleep 0.3; state "$cg/a" 0 0) &
+	run 0 disable a
+	wait
+	out "$cg/a: not managed"
+	equal "$(cat "$R$cg/a/memory.ext.enable")" 0 memory.ext.enable
+	state "$cg/a" 1 1
+	run 1 disable -t 0.1 a
+	err 'still managed after 0.1 s; see: dmesg | grep memcg_ext'
+}
+
+test_disable_below_subtree() {
+	cgroup "$cg/a/b/c"
+	state "$cg/a/b/c" 1 1
+	put "$cg/a/memory.ext.enable" subtree
+	run 0 disable a/b/c
+	err "$cg/a/b/c: still managed, by 'subtree' of $cg/a"
+	err "run: mcxctl disable $cg/a"
+	run 0 disable -j a/b/c
+	json "$cg/a" 0 managed_by
+}
+
+# ---- every error that names a fix ----
+
+test_error_module_not_loaded() {
+	unload
+	run 1 enable a
+	err "mcxctl: enable: $cg/a: module memcg_ext is not loaded; run: modprobe memcg_ext"
+	run 1 stat
+	err 'mcxctl: stat: module memcg_ext is not loaded; run: modprobe memcg_ext'
+	run 1 features
+	err 'mcxctl: features: module memcg_ext is not loaded; run: modprobe memcg_ext'
+	run 1 -j stat a
+	silent err
+	json "$cg/a: module memcg_ext is not loaded; run: modprobe memcg_ext" error
+}
+
+test_error_module_not_installed() {
+	unload
+	rm -r "$R/lib/modules/$rel/updates"
+	run 1 enable a
+	err "is not installed for kernel $rel; run: dkms add . && dkms install memcg_ext/$version -k $rel"
+	mkdir -p "$R/usr/src/memcg_ext-$version"
+	run 1 enable a
+	err "run: dkms install memcg_ext/$version -k $rel"
+}
+
+test_error_kernel_too_old() {
+	unload
+	for r in 6.11.9 5.15.0-1; do
+		put /proc/sys/kernel/osrelease "$r"
+		run 1 enable a
+		err "kernel $r is too old; boot kernel 6.12 or later"
+	done
+}
+
+test_error_no_cgroup2() {
+	put /proc/self/mounts 'proc /proc proc rw 0 0'
+	for c in 'enable a' 'stat a' stat 'disable a'; do
+		# shellcheck disable=SC2086 # a command and its operand
+		run 1 $c
+		err 'cgroup2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup'
+	done
+}
+
+test_error_cgroup_missing() {
+	run 1 enable a/x
+	err "no such cgroup; run: mkdir $cg/a/x"
+	run 1 enable x/y
+	err 'no such cgroup, nor its parent; see: systemd-cgls'
+	mkdir -p "$R$cg/plain"
+	run 1 enable plain
+	err "not a cgroup; name a directory below $cg"
+	run 1 stat a/x
+	err "mcxctl: stat: $cg/a/x: no such cgroup"
+}
+
+test_error_no_memory_controller() {
+	cgroup "$cg/a/b/c"
+	find "$R$cg/a" -name 'memory.ext.*' -delete
+	put "$cg/a/cgroup.subtree_control" pids
+	put "$cg/a/b/cgroup.subtree_control" ''
+	run 1 enable a/b/c
+	err "no memory controller in this cgroup; run: echo +memory > $cg/a/cgroup.subtree_control && echo +memory > $cg/a/b/cgroup.subtree_control"
+	put "$cg/cgroup.controllers" 'cpu pids'
+	run 1 enable a
+	err 'cgroup2 lacks the memory controller; boot with cgroup_no_v1=memory, no cgroup_disable'
+}
+
+test_error_threaded() {
+	rm "$R$cg/a/b/memory.ext."*
+	put "$cg/a/b/cgroup.type" threaded
+	run 1 enable a/b
+	err 'a threaded cgroup has no memory controller; name its domain'
+	put "$cg/a/b/cgroup.type" 'domain invalid'
+	run 1 enable a/b
+	err 'below a threaded cgroup, no memory controller; name its domain'
+}
+
+test_error_root_cgroup() {
+	for name in / "$cg" "$cg/" .; do
+		run 1 enable "$name"
+		err "mcxctl: enable: $cg: the root cgroup has no limits; name a cgroup below it"
+	done
+}
+
+test_error_files_missing() {
+	rm "$R$cg/a/memory.ext."*
+	run 1 enable a
+	err 'module memcg_ext made no files here; see: mcxctl features'
+}
+
+# fault ERRNO TEXT: a write that fails so is explained so.
+fault() {
+	FAULT=$1 PRELOAD=$T/fault.so
+	export FAULT
+	run 1 enable a
+	err "$2"
+	unset FAULT PRELOAD
+}
+
+test_error_of_the_write() {
+	fault 1 'permission denied; run as root (CAP_SYS_RESOURCE), or name a cgroup below a managed one'
+	fault 13 'permission denied; run as root (CAP_SYS_RESOURCE)'
+	fault 16 'busy, another change is under way; wait and run it again, or see: dmesg | grep memcg_ext'
+	fault 19 "the cgroup or module memcg_ext went away; run: mcxctl doctor $cg/a"
+	fault 30 "cgroup2 is mounted read-only; run: mount -o remount,rw $cg"
+	fault 95 'not supported on this kernel; see: mcxctl features'
+	fault 5 'Input/output error; see: dmesg | grep memcg_ext'
+}
+
+# ---- stat, features ----
+
+test_stat_list() {
+	state "$cg/a/b" 1 1
+	run 0 stat
+	out ' 100M     max    low        12         7      0 a/b'
+	equal "$(wc -l <"$T/out")" 2 lines
+	[ "$(wc -L <"$T/out")" -lt 80 ] || bad '80 columns or more'
+	run 0 stat --json
+	json 1 length
+	json "$cg/a/b" 0 cgroup
+	json 104857600 0 stat usage
+	json max 0 stat limit
+	json 5 0 stat some_new_key
+	json 3 0 events stuck
+}
+
+test_stat_list_of_none() {
+	run 0 stat
+	out 'no cgroup is managed; run: mcxctl enable CGROUP'
+	run 0 stat -q
+	silent out
+	run 0 stat -j
+	json 0 length
+}
+
+test_stat_one() {
+	run 0 stat a
+	grep -qE '^some_new_key +5$' "$T/out" || bad 'no some_new_key'
+	grep -qE '^events\.stuck +3$' "$T/out" || bad 'no events.stuck'
+	run 0 stat a -j
+	json "$cg/a" cgroup
+	json 0 stat managed
+}
+
+test_stat_interval() {
+	(sleep 0.5; state "$cg/a" 1 1 4000) &
+	run 0 stat a 1 1
+	wait
+	grep -qE '^ *100M +max +low +3000 +0 ' "$T/out" || {
+		bad 'no delta of 3000'
+		sed 's/^/#   /' "$T/out"
+	}
+	out_not passes
+	run 0 stat a 0.1 3
+	equal "$(wc -l <"$T/out")" 4 lines
+	run 0 stat -q a 0.1 3
+	equal "$(wc -l <"$T/out")" 3 lines
+}
+
+test_stat_interval_width() {
+	cat >"$R$cg/a/memory.ext.stat" <<-'END'
+		managed 1
+		attached 1
+		usage 18446744073709551615
+		limit 1073741823
+		level critical
+		charged_pages 99999999
+		batches 99999
+		reclaimed_pages 18446744073709551615
+		reclaim_passes 999949999
+		reclaim_usec 99949
+		throttle_count 1
+		throttle_usec 100000
+		deferred 99999
+		stuck 18446744073709551615
+	END
+	run 0 stat a 0.1 1
+	[ "$(wc -L <"$T/out")" -lt 80 ] || bad '80 columns or more'
+	equal "$(awk '{print NF}' "$T/out" | tr '\n' ' ')" '12 12 ' columns
+	run 0 stat -j a 0.1 1
+	json 18446744073709551615 stat stuck
+	json 0 delta stuck
+	out_not '"usage":0'
+}
+
+test_stat_interval_json_lines() {
+	run 0 stat -j a 0.1 2
+	equal "$(wc -l <"$T/out")" 2 lines
+	while read -r line; do
+		printf '%s\n' "$line" | "$T/jget" delta charged_pages \
+			>/dev/null || bad "bad JSON: $line"
+	done <"$T/out"
+}
+
+test_stat_cgroup_goes_away() {
+	(sleep 0.3; rm -r "$R$cg/a/b") &
+	run 1 stat a/b 0.1
+	wait
+	err "mcxctl: stat: $cg/a/b: no such cgroup"
+}
+
+test_features() {
+	run 0 features
+	grep -qE '^throttle +degraded +no lock tracepoint$' "$T/out" ||
+		bad 'no line for throttle'
+	run 0 features -j
+	json 3 length
+	json off 2 state
+	json 'needs kernel 7.2' 2 reason
+}
+
+test_features_debugfs() {
+	rm -r "$R/sys/kernel/debug"
+	put /proc/self/mounts "cgroup2 $cg cgroup2 rw 0 0"
+	run 1 features
+	err 'debugfs is not mounted; run: mount -t debugfs none /sys/kernel/debug'
+	mounts
+	run 1 -j features
+	json '/sys/kernel/debug/memcg_ext/features: No such file or directory; see: dmesg | grep memcg_ext' error
+}
+
+# ---- doctor ----
+
+# finding LINE: breaks nothing, prints this line.
+finding() {
+	run "$1" doctor -q ${3+"$3"}
+	grep -qxF -- "$2" "$T/out" && return
+	bad "no line: $2"
+	sed 's/^/#   /' "$T/out"
+}
+
+test_doctor_all_well() {
+	printf 'reclaim on\n' >"$R/sys/kernel/debug/memcg_ext/features"
+	state "$cg/a" 1 1
+	run 0 doctor a
+	grep -v '^ok    ' "$T/out" && bad 'not all ok'
+	out "ok    cgroup $cg/a: managed"
+	out 'ok    feature reclaim: on'
+	run 0 doctor -q a
+	silent out
+	run 0 doctor -j
+	json ok 0 status
+	json kernel 0 what
+	json "$rel" 0 detail
+}
+
+test_doctor_kernel() {
+	put /proc/sys/kernel/osrelease 6.1.0
+	finding 1 'FAIL  kernel: 6.1.0 is too old; boot kernel 6.12 or later'
+	machine
+	rm "$R/sys/kernel/btf/vmlinux"
+	finding 1 'FAIL  kernel BTF: missing; boot a kernel with CONFIG_DEBUG_INFO_BTF=y'
+	machine
+	put /proc/sys/kernel/ftrace_enabled 0
+	finding 1 'FAIL  ftrace: disabled, no hook can be attached; run: sysctl -w kernel.ftrace_enabled=1'
+	rm "$R/proc/sys/kernel/ftrace_enabled"
+	finding 1 'FAIL  ftrace: missing; boot a kernel with CONFIG_FUNCTION_TRACER=y'
+}
+
+test_doctor_lockdown_and_signing() {
+	efi=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+
+	put /sys/kernel/security/lockdown 'none integrity [confidentiality]'
+	finding 1 'FAIL  lockdown: confidentiality forbids kprobes; boot with lockdown=integrity'
+	machine
+	put /sys/kernel/security/lockdown 'none [integrity] confidentiality'
+	mkdir -p "$R${efi%/*}"
+	printf '\006\000\000\000\001' >"$R$efi"
+	run 0 doctor
+	out 'module signing: enforced, the key was accepted, Secure Boot is on'
+	unload
+	finding 1 'warn  module signing: enforced, the key of dkms must be enrolled, Secure Boot is on; run: mokutil --import /var/lib/dkms/mok.pub (then reboot and confirm)'
+	machine
+	put /sys/module/module/parameters/sig_enforce Y
+	run 0 doctor
+	out 'module signing: enforced, the key was accepted, Secure Boot is off'
+}
+
+test_doctor_module() {
+	unload
+	finding 1 'FAIL  module loaded: no; run: modprobe memcg_ext'
+	machine
+	rm -r "$R/lib/modules/$rel/updates"
+	mkdir -p "$R/usr/src/memcg_ext-$version"
+	finding 0 "warn  module installed: not for kernel $rel; run: dkms install memcg_ext/$version -k $rel"
+	unload
+	finding 1 "FAIL  module installed: not for kernel $rel; run: dkms install memcg_ext/$version -k $rel"
+	machine
+	put "/lib/modules/$rel/modules.dep" ''
+	finding 0 "warn  module installed: /lib/modules/$rel/updates/dkms/memcg_ext.ko.xz, but modprobe does not know it; run: depmod -a"
+	machine
+	put /sys/module/memcg_ext/version 0.0.1
+	finding 0 "warn  module loaded: version 0.0.1, but mcxctl is $version; run: modprobe -r memcg_ext && modprobe memcg_ext"
+	machine
+	rm "$R/sys/kernel/btf/memcg_ext"
+	run 1 doctor
+	out 'FAIL  module BTF: missing, no policy can be loaded; run: apt install pahole && dkms build --force'
+}
+
+test_doctor_features() {
+	finding 0 'warn  feature throttle: degraded: no lock tracepoint'
+	finding 0 'warn  feature share: off: needs kernel 7.2'
+	rm -r "$R/sys/kernel/debug"
+	run 0 doctor
+	out 'warn  features: /sys/kernel/debug/memcg_ext/features: No such file'
+}
+
+test_doctor_machine() {
+	put /proc/self/status 'CapEff:	0000000000000000'
+	finding 0 'warn  privilege: no CAP_SYS_RESOURCE, enable works only below a managed cgroup; run: sudo mcxctl doctor'
+	machine
+	put /proc/self/uid_map '0 100000 65536'
+	run 0 doctor
+	out 'warn  privilege: no CAP_SYS_RESOURCE'
+	rm "$R/proc/pressure/memory"
+	finding 0 'warn  PSI: off, pressure is not seen; boot with psi=1'
+	put /proc/swaps 'Filename Type Size Used Priority'
+	finding 0 'warn  swap: none, only file pages can be reclaimed; run: swapon DEVICE'
+	put /proc/self/mounts "cgroup2 $cg cgroup2 rw 0 0"
+	finding 0 'warn  debugfs: not mounted, features cannot be read; run: mount -t debugfs none /sys/kernel/debug'
+	finding 0 'warn  bpffs: not mounted, policies cannot be pinned; run: mount -t bpf none /sys/fs/bpf'
+}
+
+test_doctor_cgroup2() {
+	put "$cg/cgroup.subtree_control" pids
+	finding 1 "FAIL  memory controller: not handed to the cgroups below $cg; run: echo +memory > $cg/cgroup.subtree_control"
+	put "$cg/cgroup.controllers" pids
+	finding 1 'FAIL  memory controller: not in cgroup2; boot with cgroup_no_v1=memory, no cgroup_disable'
+	put /proc/self/mounts ''
+	finding 1 'FAIL  cgroup2: cgroup2 is not mounted; run: mount -t cgroup2 none /sys/fs/cgroup'
+}
+
+test_doctor_cgroup() {
+	finding 0 "warn  cgroup $cg/a: not managed; run: mcxctl enable $cg/a" a
+	state "$cg/a" 1 0
+	finding 1 "FAIL  cgroup $cg/a: managed, but the hooks are not attached; run: mcxctl features" a
+	put "$cg/a/cgroup.subtree_control" ''
+	rm "$R$cg/a/b/memory.ext."*
+	finding 1 "FAIL  cgroup $cg/a/b: no memory controller in this cgroup; run: echo +memory > $cg/a/cgroup.subtree_control" a/b
+	finding 1 "FAIL  cgroup $cg/x: no such cgroup; run: mkdir $cg/x" x
+	run 1 doctor -j x
+	"$T/jget" 0 what <"$T/out" >/dev/null || bad 'bad JSON'
+	out_not "\"fix\": \"sudo"
+}
+
+test_doctor_build() {
+	rm "$R/usr/sbin/dkms" "$R/usr/bin/pahole"
+	rmdir "$R/lib/modules/$rel/build"
+	finding 0 "warn  kernel headers: missing, the module cannot be rebuilt; run: apt install linux-headers-$rel"
+	finding 0 'warn  dkms: missing, the module cannot be rebuilt; run: apt install dkms'
+	finding 0 'warn  pahole: missing, the module cannot be rebuilt; run: apt install pahole'
+}
+
+# ---- the tool about itself ----
+
+test_usage() {
+	run 2
+	err 'mcxctl: missing command; see: mcxctl help'
+	run 2 nonsense
+	err "mcxctl: unknown command 'nonsense'; see: mcxctl help"
+	run 2 enab a
+	run 2 enable
+	err 'mcxctl: enable: missing operand: CGROUP...; see: mcxctl help enable'
+	run 2 features x
+	err "mcxctl: features: unexpected operand 'x'; see: mcxctl help features"
+	run 2 --nonsense
+	run 2 stat --subtree
+	run 2 enable -t x a
+	err "bad timeout 'x'"
+	run 2 enable -t -1 a
+	for i in 0 -- -1 x 1x nan inf 86401; do
+		run 2 stat -- a "$i"
+	done
+	for i in 0 x 1x -5 99999999999999999999; do
+		run 2 stat -- a 1 "$i"
+		err "bad count '$i': a number of 1 or more; see: mcxctl help stat"
+	done
+	run 2 stat a 1 1 1
+	run 2 -j stat a x
+	silent err
+	json "bad interval 'x': seconds, above 0 and up to 86400; see: mcxctl help stat" error
+}
+
+test_help_and_version() {
+	run 0 version
+	out "mcxctl $version"
+	out "module memcg_ext $version"
+	run 0 version -j
+	json "$version" mcxctl
+	unload
+	run 0 version
+	out 'module memcg_ext not loaded'
+	run 0 version -j
+	json null module
+	for o in -V --version; do
+		run 0 "$o"
+		equal "$(cat "$T/out")" "mcxctl $version" "$o"
+	done
+	for c in help -h --help 'help enable' 'enable -h' 'enable --usage'; do
+		# shellcheck disable=SC2086 # a command and its option
+		run 0 $c
+		out Usage:
+		silent err
+	done
+	run 2 help nonsense
+	run 0 help -j
+	json enable 0 command
+	json subtree 0 options 0
+	run 0 help stat -j
+	json stat command
+}
+
+test_full_disk() {
+	[ -c /dev/full ] || return
+	"$mcxctl" help >/dev/full 2>"$T/err" && bad 'exit status 0'
+	err 'cannot write the output'
+}
+
+# Table, manual and completion have the same commands and options.
+test_table_manual_completion() {
+	man=$here/tools/mcxctl.8
+	"$mcxctl" completion >"$T/completion"
+
+	"$mcxctl" help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' |
+		sort >"$T/table"
+	sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$man" | sort >"$T/in-man"
+	sed -n 's/^\tlocal commands="\(.*\)"/\1/p' "$T/completion" |
+		tr ' ' '\n' | sort >"$T/in-completion"
+	diff "$T/table" "$T/in-man" || bad 'commands: table and manual'
+	diff "$T/table" "$T/in-completion" ||
+		bad 'commands: table and completion'
+	[ -s "$T/table" ] || bad 'no commands'
+
+	while read -r c; do
+		"$mcxctl" help "$c" |
+			sed -n 's/^ .*--\([a-z]*\).*/\1/p'
+	done <"$T/table" | sort -u >"$T/table"2
+	sed -n 's/^\.It.*Fl Fl \([a-z]*\).*/\1/p' "$man" | sort -u >"$T/in-man"
+	grep -oE -- ' --[a-z]+' "$T/completion" | sed 's/ --//' |
+		sort -u >"$T/in-completion"
+	diff "$T/table2" "$T/in-man" || bad 'options: table and manual'
+	diff "$T/table2" "$T/in-completion" ||
+		bad 'options: table and completion'
+	[ -s "$T/table2" ] || bad 'no options'
+}
+
+test_manual_lint() {
+	command -v mandoc >/dev/null || return
+	mandoc -Tlint -W warning "$here/tools/mcxctl.8" || bad 'mandoc -Tlint'
+}
+
+# complete_words WORD...: what bash offers for the last word.
+complete_words() {
+	bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+		_mcxctl; echo "${COMPREPLY[*]}"' "$T/completion" "$@"
+}
+
+test_completion() {
+	command -v bash >/dev/null || return
+	"$mcxctl" completion >"$T/completion"
+	equal "$(complete_words mcxctl en)" enable commands
+	equal "$(complete_words mcxctl enable --s)" --subtree options
+	equal "$(complete_words mcxctl -j help di)" disable 'help COMMAND'
+	equal "$(complete_words mcxctl stat --sub)" '' 'options of another'
+}
+
+test_install() {
+	[ -n "${built-}" ] || return
+	D=$T/dest
+	make -s -C "$here/tools" O="$T/build" DESTDIR="$D" PREFIX=/usr \
+		install >"$T/out" 2>&1 || bad "install: $(cat "$T/out")"
+	[ -x "$D/usr/sbin/mcxctl" ] || bad 'no mcxctl'
+	[ -s "$D/usr/share/man/man8/mcxctl.8" ] || bad 'no manual'
+	[ -s "$D/usr/share/bash-completion/completions/mcxctl" ] ||
+		bad 'no completion'
+	make -s -C "$here/tools" O="$T/build" DESTDIR="$D" PREFIX=/usr \
+		uninstall >"$T/out" 2>&1 || bad "uninstall: $(cat "$T/out")"
+	equal "$(find "$D" -type f)" '' 'left after uninstall'
+}
+
+test_make_names_what_is_missing() {
+	make -s -C "$here/tools" O="$T/none" PKG_CONFIG=false \
+		>"$T/out" 2>"$T/err" && bad 'built without json-c'
+	err 'apt install libjson-c-dev pkgconf gcc'
+}
+
+# ---- go ----
+
+echo 'KTAP version 1'
+mcxctl=${MCXCTL-}
+if [ -z "$mcxctl" ]; then
+	mkdir "$T/build"
+	make -s -C "$here/tools" O="$T/build" >"$T/log" 2>&1 || {
+		sed 's/^/# /' "$T/log"
+		grep -q 'apt install' "$T/log" && skip_all 'no compiler or json-c'
+		echo 'Bail out! tools/ does not build'
+		exit 1
+	}
+	mcxctl=$T/build/mcxctl
+	built=1
+fi
+build_helpers || skip_all 'no compiler or json-c'
+version=$("$mcxctl" --version) || exit 1
+version=${version#mcxctl }
+
+tests=$(sed -n 's/^test_\([a-z0-9_]*\)() {$/\1/p' "$0")
+# shellcheck disable=SC2086 # names are words
+set -- $tests
+echo "1..$#"
+n=0 status=0
+for t; do
+	n=$((n + 1)) failed=0
+	machine
+	"test_$t"
+	if [ $failed = 0 ]; then
+		echo "ok $n $t"
+	else
+		echo "not ok $n $t"
+		status=1
+	fi
+done
+exit $status
