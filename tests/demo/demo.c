@@ -135,7 +135,7 @@ static int start_writers(struct proc *p, const char *size, const char *block,
 			 int seconds, bool map)
 {
 	char time[16];
-	const char *argv[] = {
+	const char *const argv[] = {
 		"filewriter", "-g", CGROUP_ROOT "/" CG, "-d", opt.dir, "-w",
 		"2", "-s", size, "-b", block, "-t", time, "-i",
 		map ? "-m" : NULL, NULL,

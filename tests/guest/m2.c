@@ -195,7 +195,7 @@ static void remove_cgroups(void)
 static int run_writers(const struct cell *c, struct result *r, const char *cg)
 {
 	char dir[128], size[32], block[32], writers[16], passes[16], line[512];
-	const char *argv[] = {
+	const char *const argv[] = {
 		"filewriter", "-g", dir, "-w", writers, "-s", size, "-b", block,
 		"-p", passes, "-t", "60", "-m", NULL,
 	};
@@ -240,7 +240,7 @@ static int measure(const struct cell *c, struct result *r, bool limited)
 	return 0;
 }
 
-static bool run_cell(const struct cell *c, struct result *r, enum mode mode,
+static bool run_cell(const struct cell *c, struct result *r, const enum mode mode,
 		     bool limited)
 {
 	int err;
@@ -311,7 +311,7 @@ static void check_ext(const struct cell *c, const struct result *r)
 			trace_member_share(&r->trace) * 100);
 }
 
-static void run_mode(enum mode mode)
+static void run_mode(const enum mode mode)
 {
 	struct cell *c;
 
