@@ -35,7 +35,7 @@ static const struct column list_columns[] = {
 	{ "limit", "LIMIT", 7, SHOW_BYTES },
 	{ "level", "LEVEL", 6, SHOW_TEXT },
 	{ "reclaimed_pages", "RECLAIMED", 9, SHOW_COUNT },
-	{ "throttle_count", "THROTTLED", 9, SHOW_COUNT },
+	{ "paced", "PACED", 9, SHOW_COUNT },
 	{ "stuck", "STUCK", 6, SHOW_COUNT },
 };
 
@@ -43,15 +43,15 @@ static const struct column list_columns[] = {
 static const struct column interval_columns[] = {
 	{ "usage", "usage", 5, SHOW_BYTES },
 	{ "limit", "limit", 5, SHOW_BYTES },
-	{ "level", "level", 6, SHOW_TEXT },
+	{ "level", "level", 5, SHOW_TEXT },
 	{ "charged_pages", "charge", 6, SHOW_COUNT },
-	{ "batches", "batch", 5, SHOW_COUNT },
 	{ "reclaimed_pages", "reclm", 6, SHOW_COUNT },
 	{ "reclaim_passes", "passes", 6, SHOW_COUNT },
 	{ "reclaim_usec", "r-usec", 6, SHOW_COUNT },
-	{ "throttle_count", "thrott", 6, SHOW_COUNT },
-	{ "throttle_usec", "t-usec", 6, SHOW_COUNT },
+	{ "paced", "paced", 6, SHOW_COUNT },
+	{ "paced_usec", "p-usec", 6, SHOW_COUNT },
 	{ "deferred", "defer", 5, SHOW_COUNT },
+	{ "over_high", "o-high", 6, SHOW_COUNT },
 	{ "stuck", "stuck", 5, SHOW_COUNT },
 };
 
@@ -267,9 +267,13 @@ static bool is_state(const char *key)
 {
 	static const char * const states[] = {
 		"managed", "attached", "usage", "limit", "level",
+		"burst", "rate",
 	};
+	const char *mark = strstr(key, "_mark");
 	size_t i;
 
+	if (mark && !mark[strlen("_mark")])
+		return true;
 	for (i = 0; i < ARRAY_SIZE(states); i++) {
 		if (!strcmp(states[i], key))
 			return true;
@@ -296,6 +300,7 @@ static struct json_object *delta_json(const struct keyed *k,
 	return obj;
 }
 
+/* The keys, and so the columns, change when management begins or ends. */
 static void show_interval(const char *cgroup, const struct keyed *k,
 			  const struct keyed *before, unsigned long line)
 {
@@ -307,7 +312,7 @@ static void show_interval(const char *cgroup, const struct keyed *k,
 		out_json_line(obj);
 		return;
 	}
-	if (!opts.quiet && line % HEADER_EVERY == 0)
+	if (!opts.quiet && (line % HEADER_EVERY == 0 || k->nr != before->nr))
 		print_interval_head(k);
 	print_interval(k, before);
 }

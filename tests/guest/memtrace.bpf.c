@@ -279,14 +279,18 @@ static bool called_by_charge(void *ctx)
 
 /*
  * On 6.12 the handler runs at every TIF_NOTIFY_RESUME and looks for itself
- * whether there is anything to do. Calls with nothing to do are not counted.
+ * whether there is anything to do. Calls with nothing to do are not counted, nor
+ * those at which usage is within the limit (again): memcg_ext lets tasks in
+ * early, and its workers may have been faster.
  */
 static int high_enter(void *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct page_counter *counter = (void *)sample;
 	struct busy *b;
 
 	if (!on || !task->memcg_nr_pages_over_high ||
+	    BPF_CORE_READ(counter, usage.counter) <= limit ||
 	    !in_set(&members, bpf_get_current_cgroup_id()))
 		return 0;
 	b = make_busy();

@@ -36,7 +36,7 @@ struct memtrace_task {
 	__u64 reclaim_calls;
 	__u64 reclaim_pages;
 	__u64 reclaim_ns;
-	__u64 high_calls;	/* over-high handler with something to do */
+	__u64 high_calls;	/* over-high handler, entered over the limit */
 	__u64 high_sync;	/* of these, called from try_charge_memcg */
 	__u64 high_ns;		/* with reclaim and sleep in it */
 	__u64 sleeps;		/* in the handler, outside reclaim */

@@ -102,7 +102,7 @@ state() {
 		charged_pages ${4-1000}
 		reclaimed_pages 12
 		reclaim_usec 99
-		throttle_count 7
+		paced 7
 		stuck 0
 		some_new_key 5
 	END
@@ -478,14 +478,15 @@ test_stat_interval_width() {
 		attached 1
 		usage 18446744073709551615
 		limit 1073741823
-		level critical
+		level stuck
+		admit_mark 77
 		charged_pages 99999999
-		batches 99999
 		reclaimed_pages 18446744073709551615
 		reclaim_passes 999949999
 		reclaim_usec 99949
-		throttle_count 1
-		throttle_usec 100000
+		paced 1
+		paced_usec 100000
+		over_high 999949
 		deferred 99999
 		stuck 18446744073709551615
 	END
@@ -496,6 +497,7 @@ test_stat_interval_width() {
 	json 18446744073709551615 stat stuck
 	json 0 delta stuck
 	out_not '"usage":0'
+	out_not '"admit_mark":0'
 }
 
 test_stat_interval_json_lines() {
@@ -505,6 +507,14 @@ test_stat_interval_json_lines() {
 		printf '%s\n' "$line" | "$T/jget" delta charged_pages \
 			>/dev/null || bad "bad JSON: $line"
 	done <"$T/out"
+}
+
+test_stat_interval_management_begins() {
+	put "$cg/a/memory.ext.stat" 'managed 0'
+	(sleep 0.7; state "$cg/a" 1 1) &
+	run 0 stat a 0.5 3
+	wait
+	equal "$(grep -c "usage" "$T/out")" 1 'lines of headings'
 }
 
 test_stat_cgroup_goes_away() {
