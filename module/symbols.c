@@ -65,8 +65,8 @@ unsigned long mcx_symbol_find(const char *name)
 {
 	/*
 	 * Disabled: only looked up, nothing is patched. Arming a probe on a
-	 * function that all CPUs are calling just to learn where it is, is asking
-	 * for trouble, and was met: 6.12 under load jumped to address 0.
+	 * function that all CPUs are calling, just to learn where it is, risks
+	 * something for nothing.
 	 */
 	struct kprobe kp = {
 		.symbol_name = name,

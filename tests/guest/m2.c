@@ -134,10 +134,9 @@ static void judge_usage(const struct cell *c, const struct result *r,
 			r->trace.peak / MIB, peak_bound(c) / MIB);
 	/*
 	 * The counter keeps its meaning: a task that returned to user mode over
-	 * the limit, with the handler told about it, is a high event. Usage may
-	 * fall between the tracer's look and the handler's, but not every time.
+	 * the limit, with the handler told about it, is a high event.
 	 */
-	if (r->trace.members.high_calls > 8 && !r->high)
+	if (r->trace.members.high_calls && !r->high)
 		against(v, "%.0f over-limit returns but no high event",
 			r->trace.members.high_calls);
 }
