@@ -77,7 +77,7 @@ void mcx_hooks_init(void)
 static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
 			     unsigned long flags)
 {
-	int ret;
+	int i, ret;
 
 	/* ftrace_free_filter() of 6.12 leaves pointers to what it freed. */
 	memset(&h->ops, 0, sizeof(h->ops));
@@ -88,6 +88,10 @@ static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
 	 */
 	h->ops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
 	ret = ftrace_set_filter_ip(&h->ops, h->addr, 0, 1);
+	for (i = 0; i < ARRAY_SIZE(hooks) && !ret; i++)
+		if (hooks[i]->with == h && hooks[i]->addr)
+			ret = ftrace_set_filter_ip(&h->ops, hooks[i]->addr,
+						   0, 0);
 	if (!ret)
 		ret = register_ftrace_function(&h->ops);
 	if (ret)
@@ -101,6 +105,11 @@ static int mcx_hook_attach(struct mcx_hook *h)
 
 	if (!h->addr || h->attached)
 		return h->addr ? 0 : -ENOENT;
+
+	if (h->with) {
+		h->attached = h->with->attached;
+		return h->attached ? 0 : -ENOENT;
+	}
 
 	if (h->redirect && mcx_hidden("ipmodify"))
 		ret = -EBUSY;
@@ -129,10 +138,12 @@ static void mcx_hook_detach(struct mcx_hook *h)
 {
 	if (!h->attached)
 		return;
+	h->attached = false;
+	if (h->with)
+		return;
 	WRITE_ONCE(h->redirects, false);
 	unregister_ftrace_function(&h->ops);
 	ftrace_free_filter(&h->ops);
-	h->attached = false;
 }
 
 static void mcx_hooks_detach(void)
@@ -140,10 +151,16 @@ static void mcx_hooks_detach(void)
 	int i;
 
 	WRITE_ONCE(hooks_attached, false);
+	/*
+	 * Whom the over-high hook sent to us may still be there, and when nobody is,
+	 * somebody may still be on the last instructions of it. Unregistering the
+	 * others, of which the lifetime hooks are always attached, waits for
+	 * RCU-tasks after that, so that no wait of our own is needed.
+	 */
+	mcx_hook_detach(&mcx_hook_over_high);
+	mcx_throttle_drain();
 	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--)
 		mcx_hook_detach(hooks[i]);
-	/* Whom the over-high hook sent to us may still be there. */
-	mcx_throttle_drain();
 }
 
 /* Returns 0, -EAGAIN if something is to be tried again, or why nothing works. */

@@ -11,6 +11,8 @@
  * struct mcx_hook - a kernel function whose entry we see
  * @symbols: its name, and the name other kernels give it, or NULL
  * @func: called at its entry; see ftrace_func_t. Must not sleep
+ * @with: shares the ftrace_ops, and so @func, of that hook, which tells them apart
+ *	by address: every ftrace_ops costs grace periods of RCU-tasks to remove
  * @redirect: @func may change where the call goes (FTRACE_OPS_FL_IPMODIFY)
  * @plain: what to call if somebody else already redirects this function, or
  *	NULL; cannot redirect
@@ -21,12 +23,13 @@
  * @attached: hooked now
  * @redirects: hooked, and @func may redirect; read without the mutex
  *
- * All but the first five members belong to hooks.c and are guarded by its
+ * All but the first six members belong to hooks.c and are guarded by its
  * mutex.
  */
 struct mcx_hook {
 	const char *symbols[2];
 	ftrace_func_t func;
+	struct mcx_hook *with;
 	bool redirect;
 	ftrace_func_t plain;
 	enum mcx_feature feature;

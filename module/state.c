@@ -478,9 +478,7 @@ static struct page_counter *mcx_hooked_counter(struct ftrace_regs *fregs,
 }
 
 /* Is it below a configured one? It becomes visible a little later. */
-static void notrace mcx_online(unsigned long ip, unsigned long parent_ip,
-			       struct ftrace_ops *ops,
-			       struct ftrace_regs *fregs)
+static void notrace mcx_online(struct ftrace_regs *fregs)
 {
 	struct page_counter *parent = mcx_hooked_counter(fregs, true);
 	bool ours;
@@ -507,35 +505,33 @@ static void notrace mcx_ended(struct ftrace_regs *fregs,
 	rcu_read_unlock();
 }
 
-static void notrace mcx_offline(unsigned long ip, unsigned long parent_ip,
-				struct ftrace_ops *ops,
-				struct ftrace_regs *fregs)
+static void notrace mcx_lifetime(unsigned long ip, unsigned long parent_ip,
+				 struct ftrace_ops *ops,
+				 struct ftrace_regs *fregs)
 {
-	mcx_ended(fregs, MCX_DYING);
-}
-
-static void notrace mcx_reset(unsigned long ip, unsigned long parent_ip,
-			      struct ftrace_ops *ops,
-			      struct ftrace_regs *fregs)
-{
-	mcx_ended(fregs, MCX_RESET);
+	if (ip == mcx_hook_offline.addr)
+		mcx_ended(fregs, MCX_DYING);
+	else if (ip == mcx_hook_reset.addr)
+		mcx_ended(fregs, MCX_RESET);
+	else
+		mcx_online(fregs);
 }
 
 struct mcx_hook mcx_hook_online = {
 	.symbols = { "mem_cgroup_css_online" },
-	.func = mcx_online,
+	.func = mcx_lifetime,
 	.feature = MCX_FEAT_LIFETIME,
 };
 
 struct mcx_hook mcx_hook_offline = {
 	.symbols = { "mem_cgroup_css_offline" },
-	.func = mcx_offline,
+	.with = &mcx_hook_online,
 	.feature = MCX_FEAT_LIFETIME,
 };
 
 struct mcx_hook mcx_hook_reset = {
 	.symbols = { "mem_cgroup_css_reset" },
-	.func = mcx_reset,
+	.with = &mcx_hook_online,
 	.feature = MCX_FEAT_LIFETIME,
 };
 

@@ -398,18 +398,18 @@ static void mcx_wake_all(struct mcx_memcg *m, void *arg)
 }
 
 /**
- * mcx_throttle_drain() - wait until nobody is in our code any more
+ * mcx_throttle_drain() - wait until nobody waits in our code any more
  *
- * The hook must be detached, so that nobody comes.
+ * The hook must be detached, so that nobody comes. Somebody may have been
+ * preempted between the count and the return: the caller must let a grace
+ * period of RCU-tasks pass before the code can go.
  *
- * Context: Process. Sleeps for RCU-tasks, takes the state mutex.
+ * Context: Process. Sleeps, takes the state mutex.
  */
 void mcx_throttle_drain(void)
 {
 	WRITE_ONCE(draining, true);
 	mcx_state_for_each(mcx_wake_all, NULL);
 	wait_var_event(&nr_inside, !atomic_read(&nr_inside));
-	/* Somebody may have been preempted between the count and its return. */
-	synchronize_rcu_tasks();
 	WRITE_ONCE(draining, false);
 }
