@@ -14,6 +14,7 @@
 #include <linux/ftrace.h>
 #include <linux/rcupdate.h>
 
+#include "call.h"
 #include "hooks.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -46,18 +47,30 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 			       struct ftrace_ops *ops,
 			       struct ftrace_regs *fregs)
 {
-	struct page_counter *counter =
-		(void *)ftrace_regs_get_argument(fregs, 0);
-	unsigned long nr_pages = ftrace_regs_get_argument(fregs, 1);
+	struct page_counter *counter;
+	unsigned long nr_pages;
 	struct mcx_memcg *m;
+	unsigned int delay = 0;
 	bool over = false;
 
+	if (unlikely(ip != mcx_hook_charge.addr)) {
+		mcx_state_hook(ip, fregs);
+		return;
+	}
+	counter = (void *)ftrace_regs_get_argument(fregs, 0);
+	nr_pages = ftrace_regs_get_argument(fregs, 1);
+
 	rcu_read_lock();
-	for (m = mcx_memcg_nearest(counter); m; m = rcu_dereference(m->up))
+	m = mcx_memcg_find(counter);
+	if (m && rcu_access_pointer(m->policy))
+		delay = mcx_call_charged(m, nr_pages);
+	if (m && !mcx_memcg_managed(m))
+		m = rcu_dereference(m->up);
+	for (; m; m = rcu_dereference(m->up))
 		over |= mcx_charge_level(m, nr_pages);
 	rcu_read_unlock();
-	if (over)
-		mcx_throttle_charge(nr_pages);
+	if (over || delay)
+		mcx_throttle_charge(nr_pages, delay);
 }
 
 struct mcx_hook mcx_hook_charge = {

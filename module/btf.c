@@ -9,8 +9,6 @@
  *
  * Locking: none.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
 #include <linux/module.h>

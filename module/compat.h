@@ -9,10 +9,19 @@
 #ifndef MCX_COMPAT_H
 #define MCX_COMPAT_H
 
+#include <linux/btf.h>
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 
 #include "symbols.h"
+
+/*
+ * 7.x trusts no other pointers than such that a kfunc may use, and has no flag to
+ * ask for it (7646c7afd9a9). Goes when 6.12 is no longer supported.
+ */
+#ifndef KF_TRUSTED_ARGS
+#define KF_TRUSTED_ARGS	0
+#endif
 
 /*
  * Bits of reclaim_options of try_to_free_mem_cgroup_pages(). In

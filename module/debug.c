@@ -8,13 +8,14 @@
 #include <linux/cgroup.h>
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
-#include <linux/slab.h>
 
 #include "debug.h"
 #include "feature.h"
 #include "files.h"
 #include "hooks.h"
+#include "policy.h"
 #include "reclaim.h"
+#include "show.h"
 #include "state.h"
 
 static struct dentry *root;
@@ -40,16 +41,6 @@ static int workers_show(struct seq_file *s, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(workers);
 
-/* Blanks would break the keyed format, so a path that has them is escaped. */
-static void cgroup_show_path(struct seq_file *s, struct cgroup *cgrp)
-{
-	char *path = kmalloc(PATH_MAX, GFP_KERNEL);
-
-	if (path && kernfs_path_from_node(cgrp->kn, NULL, path, PATH_MAX) >= 0)
-		seq_escape(s, path, " \t\n\\");
-	kfree(path);
-}
-
 static void cgroup_show(struct mcx_memcg *m, void *arg)
 {
 	struct cgroup *cgrp = m->memcg->css.cgroup;
@@ -59,7 +50,7 @@ static void cgroup_show(struct mcx_memcg *m, void *arg)
 	if (!mcx_memcg_managed(m))
 		return;
 	seq_printf(s, "%llu path=", cgroup_id(cgrp));
-	cgroup_show_path(s, cgrp);
+	mcx_show_path(s, cgrp);
 	for (i = 0; i < MCX_NR_STATS; i++)
 		seq_printf(s, " %s=%llu", mcx_stat_name(i),
 			   mcx_memcg_stat(m, i));
@@ -73,6 +64,42 @@ static int cgroups_show(struct seq_file *s, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(cgroups);
 
+static int policies_show(struct seq_file *s, void *v)
+{
+	mcx_policies_show(s);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(policies);
+
+static int last_exit_show(struct seq_file *s, void *v)
+{
+	mcx_last_exit_show(s);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(last_exit);
+
+static void events_add(struct mcx_memcg *m, void *arg)
+{
+	u64 *sum = arg;
+	int i;
+
+	for (i = 0; i < MCX_NR_STATS; i++)
+		sum[i] += mcx_memcg_stat(m, i);
+}
+
+/* Of the cgroups that are managed now: those that were take theirs along. */
+static int events_show(struct seq_file *s, void *v)
+{
+	u64 sum[MCX_NR_STATS] = {};
+	int i;
+
+	mcx_state_for_each(events_add, sum);
+	for (i = 0; i < MCX_NR_STATS; i++)
+		seq_printf(s, "%s %llu\n", mcx_stat_name(i), sum[i]);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(events);
+
 /**
  * mcx_debug_init() - make the files; a failure costs only these
  *
@@ -85,6 +112,9 @@ void mcx_debug_init(void)
 	debugfs_create_file("hooks", 0444, root, NULL, &hooks_fops);
 	debugfs_create_file("workers", 0444, root, NULL, &workers_fops);
 	debugfs_create_file("cgroups", 0444, root, NULL, &cgroups_fops);
+	debugfs_create_file("policies", 0444, root, NULL, &policies_fops);
+	debugfs_create_file("last_exit", 0444, root, NULL, &last_exit_fops);
+	debugfs_create_file("events", 0444, root, NULL, &events_fops);
 }
 
 /**

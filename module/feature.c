@@ -8,8 +8,6 @@
  * Locking: written by module init and by the one work item that attaches
  * hooks, under lock; readers of .state need none.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/kernel.h>
 #include <linux/printk.h>
 #include <linux/spinlock.h>

@@ -8,8 +8,6 @@
  * Locking: a file being read or written holds up rmdir, which holds
  * cgroup_mutex: nothing here takes that mutex or writes another cgroup file.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/module.h>
@@ -18,6 +16,7 @@
 #include "files.h"
 #include "hooks.h"
 #include "mark.h"
+#include "policy.h"
 #include "state.h"
 #include "symbols.h"
 
@@ -25,6 +24,14 @@ static const char * const enable_names[] = {
 	[MCX_ENABLE_NO] = "0",
 	[MCX_ENABLE_SELF] = "1",
 	[MCX_ENABLE_SUBTREE] = "subtree",
+};
+
+static const char * const level_names[] = {
+	[MCX_LEVEL_OK] = "ok",
+	[MCX_LEVEL_LOW] = "low",
+	[MCX_LEVEL_PACED] = "paced",
+	[MCX_LEVEL_HELD] = "held",
+	[MCX_LEVEL_STUCK] = "stuck",
 };
 
 #define MCX_STAT_NAME(name) #name,
@@ -71,20 +78,6 @@ static void mcx_show_pages(struct seq_file *s, const char *key,
 		seq_printf(s, "%s %llu\n", key, (u64)pages * PAGE_SIZE);
 }
 
-static const char *mcx_level(struct mcx_memcg *m)
-{
-	unsigned long usage = page_counter_read(m->counter);
-	unsigned long admit = mcx_mark_admit(m);
-
-	if (test_bit(MCX_IS_STUCK, &m->flags))
-		return "stuck";
-	if (usage > admit)
-		return "held";
-	if (usage > mcx_mark_pace(admit))
-		return "paced";
-	return usage > mcx_mark_wake(admit) ? "low" : "ok";
-}
-
 static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 {
 	unsigned long admit = mcx_mark_admit(m);
@@ -100,19 +93,22 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 	}
 	mcx_show_pages(s, "burst", READ_ONCE(m->burst));
 	seq_printf(s, "rate %llu\n", (u64)READ_ONCE(m->rate) * PAGE_SIZE);
-	seq_printf(s, "level %s\n", mcx_level(m));
+	seq_printf(s, "level %s\n", level_names[mcx_level(m)]);
 }
 
 static int mcx_stat_show(struct seq_file *s, void *v)
 {
 	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
 	bool managed = m && mcx_memcg_managed(m);
+	bool policy = m && rcu_access_pointer(m->policy);
 	int i;
 
 	seq_printf(s, "managed %d\n", managed);
-	seq_printf(s, "attached %d\n", managed && mcx_hooks_attached());
-	if (managed) {
+	seq_printf(s, "attached %d\n",
+		   (managed || policy) && mcx_hooks_attached());
+	if (managed)
 		mcx_show_state(s, m);
+	if (managed || policy) {
 		for (i = 0; i < MCX_NR_STATS; i++)
 			seq_printf(s, "%s %llu\n", stat_names[i],
 				   mcx_memcg_stat(m, i));
@@ -135,6 +131,12 @@ static int mcx_events_show(struct seq_file *s, void *v)
 	return 0;
 }
 
+static int mcx_policy_show(struct seq_file *s, void *v)
+{
+	mcx_policy_show_memcg(s, mcx_seq_memcg(s));
+	return 0;
+}
+
 /* The core puts "memory." before the names. */
 static struct cftype mcx_cftypes[] = {
 	{
@@ -152,6 +154,11 @@ static struct cftype mcx_cftypes[] = {
 		.name = "ext.events",
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = mcx_events_show,
+	},
+	{
+		.name = "ext.policy",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_policy_show,
 	},
 	{ }
 };

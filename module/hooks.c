@@ -11,8 +11,6 @@
  * Locking: hooks_mutex guards all of struct mcx_hook but its static part. Only
  * the work item and module exit take it for writing, debugfs for reading.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/ftrace.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
@@ -38,13 +36,13 @@ static DECLARE_DELAYED_WORK(hooks_work, mcx_hooks_work);
 static bool hooks_wanted;
 static bool hooks_attached;
 
-/* Lifetime first: nothing may be watched whose end would not be seen. */
+/* The first has those with it that cost an ftrace_ops less, see struct mcx_hook. */
 static struct mcx_hook * const hooks[] = {
+	&mcx_hook_charge,
 	&mcx_hook_online,
 	&mcx_hook_offline,
 	&mcx_hook_reset,
 	&mcx_hook_over_high,
-	&mcx_hook_charge,
 };
 
 static void mcx_hook_find(struct mcx_hook *h)
@@ -154,8 +152,8 @@ static void mcx_hooks_detach(void)
 	/*
 	 * Whom the over-high hook sent to us may still be there, and when nobody is,
 	 * somebody may still be on the last instructions of it. Unregistering the
-	 * others, of which the lifetime hooks are always attached, waits for
-	 * RCU-tasks after that, so that no wait of our own is needed.
+	 * other one waits for RCU-tasks after that, so that no wait of our own is
+	 * needed. Without it nobody was sent anywhere: it is attached first.
 	 */
 	mcx_hook_detach(&mcx_hook_over_high);
 	mcx_throttle_drain();
@@ -163,21 +161,22 @@ static void mcx_hooks_detach(void)
 		mcx_hook_detach(hooks[i]);
 }
 
-/* Returns 0, -EAGAIN if something is to be tried again, or why nothing works. */
+/* Returns 0 or why something is missing that this kernel does have. */
 static int mcx_hooks_attach(void)
 {
 	int i, ret, result = 0;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
 		ret = mcx_hook_attach(hooks[i]);
-		if (ret && hooks[i]->feature == MCX_FEAT_LIFETIME) {
+		/* Nobody may be held whose end would not be seen. */
+		if (ret && hooks[i]->feature != MCX_FEAT_THROTTLE) {
 			mcx_hooks_detach();
 			return ret;
 		}
 		if (ret && hooks[i]->addr)
-			result = -EAGAIN;
+			result = ret;
 	}
-	WRITE_ONCE(hooks_attached, mcx_hook_charge.attached);
+	WRITE_ONCE(hooks_attached, true);
 	return result;
 }
 
@@ -192,13 +191,13 @@ static void mcx_hooks_work(struct work_struct *work)
 		mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);
 
-	if (ret == -EAGAIN)
+	if (ret)
 		queue_delayed_work(mcx_wq, &hooks_work, MCX_RETRY_DELAY);
-	/* Cgroups may have come and gone before we could see it. */
-	if (!ret || ret == -EAGAIN)
-		mcx_state_resync();
-	else
-		mcx_state_clear();
+	/*
+	 * Cgroups may have come and gone before we could see it; while nothing can
+	 * be attached this is what finds those that are gone.
+	 */
+	mcx_state_resync();
 }
 
 /**

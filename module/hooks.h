@@ -10,7 +10,7 @@
 /**
  * struct mcx_hook - a kernel function whose entry we see
  * @symbols: its name, and the name other kernels give it, or NULL
- * @func: called at its entry; see ftrace_func_t. Must not sleep
+ * @func: called at its entry; see ftrace_func_t. Must not sleep. NULL with @with
  * @with: shares the ftrace_ops, and so @func, of that hook, which tells them apart
  *	by address: every ftrace_ops costs grace periods of RCU-tasks to remove
  * @redirect: @func may change where the call goes (FTRACE_OPS_FL_IPMODIFY)

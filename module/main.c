@@ -7,8 +7,6 @@
  *
  * Locking: none.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/module.h>
 #include <linux/workqueue.h>
 
@@ -17,6 +15,7 @@
 #include "feature.h"
 #include "files.h"
 #include "hooks.h"
+#include "policy.h"
 #include "reclaim.h"
 #include "state.h"
 #include "symbols.h"
@@ -48,8 +47,11 @@ static int __init mcx_init(void)
 	ret = mcx_reclaim_init();
 	if (ret)
 		goto err_state;
+	/* From here on users come; a policy is refused while a module is coming. */
+	ret = mcx_policy_init();
+	if (ret)
+		goto err_reclaim;
 	mcx_debug_init();
-	/* Last: from here on users come. */
 	ret = mcx_files_init();
 	if (ret)
 		goto err_debug;
@@ -57,6 +59,7 @@ static int __init mcx_init(void)
 
 err_debug:
 	mcx_debug_exit();
+err_reclaim:
 	mcx_reclaim_exit();
 err_state:
 	mcx_state_exit();

@@ -78,4 +78,19 @@ static inline unsigned long mcx_mark_target(unsigned long admit)
 	return admit - 2 * mcx_gap(admit);
 }
 
+/* How close a managed cgroup is to its limits. */
+static inline enum mcx_level mcx_level(struct mcx_memcg *m)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long admit = mcx_mark_admit(m);
+
+	if (test_bit(MCX_IS_STUCK, &m->flags))
+		return MCX_LEVEL_STUCK;
+	if (usage > admit)
+		return MCX_LEVEL_HELD;
+	if (usage > mcx_mark_pace(admit))
+		return MCX_LEVEL_PACED;
+	return usage > mcx_mark_wake(admit) ? MCX_LEVEL_LOW : MCX_LEVEL_OK;
+}
+
 #endif /* MCX_MARK_H */

@@ -18,8 +18,6 @@
  * mcx_memcg that say so. MCX_RECLAIMING holds one reference, taken by the hook
  * and dropped by whoever clears it.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/cpumask.h>
 #include <linux/freezer.h>
 #include <linux/irq_work.h>
@@ -29,6 +27,7 @@
 #include <linux/smpboot.h>
 #include <linux/spinlock.h>
 
+#include "call.h"
 #include "compat.h"
 #include "events.h"
 #include "mark.h"
@@ -327,9 +326,11 @@ static void mcx_worker_run(unsigned int cpu)
 	m = mcx_take(&excess);
 	if (!m)
 		return;
+	mcx_call_level(m, mcx_level(m));
 	if (excess)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
+	mcx_call_level(m, mcx_level(m));
 	mcx_finish(m, excess, freed);
 	cond_resched();
 }

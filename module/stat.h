@@ -31,7 +31,10 @@
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\
 	/* times the workers gave up for now: nothing to reclaim */	\
-	S(stuck)
+	S(stuck)							\
+	/* returns to user mode that a policy delayed, and how long */	\
+	S(policy_delays)						\
+	S(policy_delay_usec)
 
 #define MCX_STAT_ENUM(name) MCX_STAT_##name,
 enum mcx_stat {

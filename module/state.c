@@ -19,12 +19,12 @@
  * counter) cannot be reused while it is in the table. It leaves the table at
  * css_offline and is freed, css and all, one grace period after its last user.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
+#include <uapi/linux/bpf.h>
 #include <linux/cgroup.h>
 #include <linux/mutex.h>
 #include <linux/rhashtable.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "hooks.h"
 #include "reclaim.h"
@@ -141,11 +141,49 @@ err_free:
 	return NULL;
 }
 
+/**
+ * mcx_policy_end() - a policy is over: never call it again, and say why
+ * @p: the policy
+ * @kind: why
+ * @code: more of that
+ * @msg: the same as a sentence
+ *
+ * Only the first call counts. The policy's exit is called by a work item.
+ *
+ * Context: Any but NMI; inside a call of the policy itself, too.
+ */
+void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
+		    const char *msg)
+{
+	if (cmpxchg(&p->dead, MCX_EXIT_NONE, kind) != MCX_EXIT_NONE)
+		return;
+	p->exit.kind = kind;
+	p->exit.code = code;
+	strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
+	irq_work_queue(&p->kick);
+}
+
+/* The cgroup goes, or its controller: what was attached ends with it. */
+static void mcx_memcg_lose_policy(struct mcx_memcg *m)
+{
+	struct mcx_policy *p = m->attached;
+
+	lockdep_assert_held(&state_mutex);
+
+	if (!p)
+		return;
+	m->attached = NULL;
+	p->at = NULL;
+	mcx_policy_end(p, MCX_EXIT_CGROUP, 0,
+		       "its cgroup was removed, or lost the memory controller");
+}
+
 static void mcx_memcg_remove(struct mcx_memcg *m)
 {
 	lockdep_assert_held(&state_mutex);
 
 	set_bit(MCX_DYING, &m->flags);
+	mcx_memcg_lose_policy(m);
 	list_del(&m->all);
 	rhashtable_remove_fast(&memcg_table, &m->hash, table_params);
 	wake_up_all(&m->waiters);
@@ -173,13 +211,33 @@ static struct mcx_memcg *mcx_memcg_parent(struct mem_cgroup *memcg)
 	return parent ? mcx_memcg_locked(mem_cgroup_from_css(parent)) : NULL;
 }
 
+/* Is there anything here that needs objects from here down? */
+static bool mcx_configured(struct mcx_memcg *m)
+{
+	return m->own != MCX_ENABLE_NO || m->attached;
+}
+
 /* Is an ancestor configured, so that a walk from there comes by here? */
 static bool mcx_configured_above(struct mcx_memcg *m)
 {
 	do {
 		m = mcx_memcg_parent(m->memcg);
-	} while (m && m->own == MCX_ENABLE_NO);
+	} while (m && !mcx_configured(m));
 	return m;
+}
+
+/* The policy in effect: the nearest that lives. */
+static void mcx_memcg_derive_policy(struct mcx_memcg *m,
+				    struct mcx_memcg *parent)
+{
+	struct mcx_policy *p = m->attached;
+
+	if (p && READ_ONCE(p->dead))
+		p = NULL;
+	if (!p && parent)
+		p = rcu_dereference_protected(parent->policy,
+					      lockdep_is_held(&state_mutex));
+	rcu_assign_pointer(m->policy, p);
 }
 
 /* Work out one object from what its parent's, already worked out, says. */
@@ -201,6 +259,7 @@ static void mcx_memcg_derive(struct mcx_memcg *m)
 	m->inherit = inherit || m->own == MCX_ENABLE_SUBTREE;
 	m->seen = walk_nr;
 	rcu_assign_pointer(m->up, up);
+	mcx_memcg_derive_policy(m, parent);
 
 	if (managed == test_bit(MCX_MANAGED, &m->flags))
 		return;
@@ -266,8 +325,10 @@ static void mcx_apply_resets(void)
 	struct mcx_memcg *m;
 
 	list_for_each_entry(m, &all_memcgs, all)
-		if (test_and_clear_bit(MCX_RESET, &m->flags))
+		if (test_and_clear_bit(MCX_RESET, &m->flags)) {
 			m->own = MCX_ENABLE_NO;
+			mcx_memcg_lose_policy(m);
+		}
 }
 
 /* Everything anew from what is configured. Returns false as mcx_walk() does. */
@@ -286,7 +347,7 @@ static bool mcx_sync(void)
 	 * after its parent, whose values it needs.
 	 */
 	list_for_each_entry(m, &all_memcgs, all)
-		if (m->own != MCX_ENABLE_NO && m->seen != walk_nr &&
+		if (mcx_configured(m) && m->seen != walk_nr &&
 		    !mcx_configured_above(m))
 			complete &= mcx_walk(m);
 
@@ -294,14 +355,18 @@ static bool mcx_sync(void)
 	 * Nobody may find an object that goes through one that goes later, or that
 	 * somebody keeps: cut all their ways up before the first is let go.
 	 */
-	list_for_each_entry(m, &all_memcgs, all)
-		if (m->seen != walk_nr)
+	list_for_each_entry(m, &all_memcgs, all) {
+		if (m->seen != walk_nr) {
 			RCU_INIT_POINTER(m->up, NULL);
+			RCU_INIT_POINTER(m->policy, NULL);
+		}
+	}
 	list_for_each_entry_safe(m, next, &all_memcgs, all) {
 		if (m->seen != walk_nr)
 			mcx_memcg_remove(m);
 		else
-			any |= test_bit(MCX_MANAGED, &m->flags);
+			any |= test_bit(MCX_MANAGED, &m->flags) ||
+			       rcu_access_pointer(m->policy);
 	}
 	mcx_hooks_want(any);
 	return complete;
@@ -349,6 +414,22 @@ void mcx_state_clear(void)
 	mutex_unlock(&state_mutex);
 }
 
+/* The object of one cgroup, made if need be. Or -errno. */
+static struct mcx_memcg *mcx_memcg_get_locked(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+
+	if (m)
+		return m;
+	if (!mcx_css_get(&memcg->css))
+		return ERR_PTR(-ENODEV);
+	m = mcx_memcg_create(memcg);
+	if (m)
+		return m;
+	css_put(&memcg->css);
+	return ERR_PTR(-ENOMEM);
+}
+
 static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 				bool privileged)
 {
@@ -360,15 +441,9 @@ static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 		return -EPERM;
 	if (!m && own == MCX_ENABLE_NO)
 		return 0;
-	if (!m) {
-		if (!mcx_css_get(&memcg->css))
-			return -ENODEV;
-		m = mcx_memcg_create(memcg);
-		if (!m) {
-			css_put(&memcg->css);
-			return -ENOMEM;
-		}
-	}
+	m = mcx_memcg_get_locked(memcg);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
 	/* A reset that is still to be applied was before this. */
 	clear_bit(MCX_RESET, &m->flags);
 	m->own = own;
@@ -423,6 +498,85 @@ enum mcx_enable mcx_state_get(struct mem_cgroup *memcg)
 		mcx_memcg_put(m);
 	}
 	return own;
+}
+
+/* As for cgroup programs: who is attached above must allow it. */
+static int mcx_may_attach(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+	struct cgroup_subsys_state *css;
+
+	if (m && m->attached)
+		return -EBUSY;
+	for (css = memcg->css.parent; css; css = css->parent) {
+		m = mcx_memcg_locked(mem_cgroup_from_css(css));
+		if (m && m->attached &&
+		    !(m->attached->ops->flags & BPF_F_ALLOW_OVERRIDE))
+			return -EPERM;
+	}
+	return 0;
+}
+
+static int mcx_state_attach_locked(struct mem_cgroup *memcg,
+				   struct mcx_policy *p)
+{
+	struct mcx_memcg *m;
+	int ret;
+
+	ret = mcx_may_attach(memcg);
+	if (ret)
+		return ret;
+	m = mcx_memcg_get_locked(memcg);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	m->attached = p;
+	p->at = m;
+	if (!mcx_sync())
+		mcx_sync_later();
+	return 0;
+}
+
+/**
+ * mcx_state_attach() - have a policy asked about a cgroup and all below
+ * @memcg: the cgroup
+ * @p: the policy
+ *
+ * Takes effect at once but for the hooks, which a work item attaches.
+ *
+ * Context: Process. May sleep.
+ * Return: 0; -EBUSY, there is one already; -EPERM, one above does not allow it;
+ * -ENODEV, the cgroup is going; -ENOMEM; -EINTR; -EOPNOTSUPP if this kernel
+ * lacks what that needs.
+ */
+int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p)
+{
+	int ret;
+
+	if (!mcx_hooks_possible())
+		return -EOPNOTSUPP;
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	ret = mcx_state_attach_locked(memcg, p);
+	mutex_unlock(&state_mutex);
+	return ret;
+}
+
+/**
+ * mcx_state_detach() - the opposite
+ * @p: the policy; whoever finds it still has it until a grace period of RCU
+ *	is over
+ *
+ * Context: Process. May sleep.
+ */
+void mcx_state_detach(struct mcx_policy *p)
+{
+	mutex_lock(&state_mutex);
+	if (p->at)
+		p->at->attached = NULL;
+	p->at = NULL;
+	if (!mcx_sync())
+		mcx_sync_later();
+	mutex_unlock(&state_mutex);
 }
 
 /**
@@ -505,9 +659,14 @@ static void notrace mcx_ended(struct ftrace_regs *fregs,
 	rcu_read_unlock();
 }
 
-static void notrace mcx_lifetime(unsigned long ip, unsigned long parent_ip,
-				 struct ftrace_ops *ops,
-				 struct ftrace_regs *fregs)
+/**
+ * mcx_state_hook() - a cgroup comes, goes, or loses the controller
+ * @ip: which of the hooks below
+ * @fregs: arguments of the function that was entered
+ *
+ * Context: an ftrace callback; must not sleep.
+ */
+void notrace mcx_state_hook(unsigned long ip, struct ftrace_regs *fregs)
 {
 	if (ip == mcx_hook_offline.addr)
 		mcx_ended(fregs, MCX_DYING);
@@ -519,19 +678,19 @@ static void notrace mcx_lifetime(unsigned long ip, unsigned long parent_ip,
 
 struct mcx_hook mcx_hook_online = {
 	.symbols = { "mem_cgroup_css_online" },
-	.func = mcx_lifetime,
+	.with = &mcx_hook_charge,
 	.feature = MCX_FEAT_LIFETIME,
 };
 
 struct mcx_hook mcx_hook_offline = {
 	.symbols = { "mem_cgroup_css_offline" },
-	.with = &mcx_hook_online,
+	.with = &mcx_hook_charge,
 	.feature = MCX_FEAT_LIFETIME,
 };
 
 struct mcx_hook mcx_hook_reset = {
 	.symbols = { "mem_cgroup_css_reset" },
-	.with = &mcx_hook_online,
+	.with = &mcx_hook_charge,
 	.feature = MCX_FEAT_LIFETIME,
 };
 

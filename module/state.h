@@ -2,6 +2,7 @@
 #ifndef MCX_STATE_H
 #define MCX_STATE_H
 
+#include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
 #include <linux/memcontrol.h>
@@ -15,7 +16,11 @@
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 
+#include "ops.h"
 #include "stat.h"
+
+struct bpf_link;
+struct ftrace_regs;
 
 /**
  * enum mcx_enable - what is written to memory.ext.enable
@@ -46,10 +51,58 @@ enum mcx_memcg_flag {
 };
 
 /**
+ * struct mcx_policy_stat - how often a policy's members were called, per CPU
+ * @high_policy: that member
+ * @memcg_charged: that member
+ * @level: that member
+ * @skipped: calls that were not made: NMI, interrupts off, or a policy was
+ *	running on that CPU
+ */
+struct mcx_policy_stat {
+	u64 high_policy;
+	u64 memcg_charged;
+	u64 level;
+	u64 skipped;
+};
+
+/**
+ * struct mcx_policy - an attached policy
+ * @ops: its members; valid until its link is gone
+ * @link: that link, which tells apart two that attach the same members; never
+ *	dereferenced
+ * @dead: enum mcx_exit_kind; whoever sets it from 0 fills @exit. Not called any
+ *	more from then on
+ * @stat: counters
+ * @at: object of the cgroup it is attached to, NULL once that is gone; state
+ *	mutex
+ * @id: number of its own, for people and tools
+ * @cgroup_id: where it was attached
+ * @exit: why it ended
+ * @kick: @end_work cannot be queued from where a policy runs
+ * @end_work: calls exit
+ * @all: in the list of all; policy mutex
+ */
+struct mcx_policy {
+	const struct memcg_ext_ops *ops;
+	const struct bpf_link *link;
+	u32 dead;
+	struct mcx_policy_stat __percpu *stat;
+
+	struct mcx_memcg *at;
+	u64 id;
+	u64 cgroup_id;
+	struct mcx_exit_info exit;
+	struct irq_work kick;
+	struct work_struct end_work;
+	struct list_head all;
+};
+
+/**
  * struct mcx_memcg - what we know of one cgroup at or below a configured one
  * @counter: &@memcg->memory, the key by which the charge hook finds us
  * @flags: enum mcx_memcg_flag
  * @up: nearest managed ancestor; RCU
+ * @policy: the policy in effect, of this cgroup or the nearest ancestor; RCU
  * @burst: pages by which usage was seen to pass the admission mark before its
  *	tasks could be held, with a slow decay; see mark.h
  * @peak: highest usage above the admission mark since it was last looked at
@@ -61,7 +114,9 @@ enum mcx_memcg_flag {
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
  * @all: in the list of all, guarded by the state mutex
+ * @level: enum mcx_level that the policy was last told
  * @own: what was written to memory.ext.enable; state mutex
+ * @attached: policy attached to this cgroup itself; state mutex
  * @inherit: descendants are managed too; state mutex
  * @seen: last walk that met it; state mutex
  * @kick: hook -> irq_work
@@ -78,6 +133,7 @@ struct mcx_memcg {
 	struct page_counter *counter;
 	unsigned long flags;
 	struct mcx_memcg __rcu *up;
+	struct mcx_policy __rcu *policy;
 	unsigned long burst;
 	unsigned long peak;
 	unsigned long crossed;
@@ -88,7 +144,9 @@ struct mcx_memcg {
 	refcount_t ref;
 	struct rhash_head hash;
 	struct list_head all;
+	u32 level;
 	enum mcx_enable own;
+	struct mcx_policy *attached;
 	bool inherit;
 	unsigned int seen;
 
@@ -115,9 +173,14 @@ void mcx_state_stop(void);
 void mcx_state_exit(void);
 void mcx_state_clear(void);
 void mcx_state_resync(void);
+void mcx_state_hook(unsigned long ip, struct ftrace_regs *fregs);
 int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
 		  bool privileged);
 enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
+int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
+void mcx_state_detach(struct mcx_policy *p);
+void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
+		    const char *msg);
 
 struct mcx_memcg *mcx_memcg_find(struct page_counter *counter);
 struct mcx_memcg *mcx_memcg_lookup(struct mem_cgroup *memcg);

@@ -10,8 +10,6 @@
  *
  * Locking: none. All addresses are set before anybody can call.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/string.h>

@@ -24,8 +24,6 @@
  * with none held and may sleep; nr_inside counts the tasks sent there, from
  * before the redirect until just before they return, for unloading.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/atomic.h>
 #include <linux/freezer.h>
 #include <linux/hrtimer.h>
@@ -37,7 +35,9 @@
 #include <linux/sched/signal.h>
 #include <linux/wait_bit.h>
 
+#include "call.h"
 #include "compat.h"
+#include "delay.h"
 #include "hooks.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -143,43 +143,72 @@ static notrace bool mcx_all_ours(struct mem_cgroup *memcg)
 	return true;
 }
 
+/* Does the policy want this inline call put off? Under RCU. */
+static notrace bool mcx_policy_defers(struct mcx_memcg *own, gfp_t gfp_mask)
+{
+	return mcx_call_high_policy(own, gfp_mask) &
+	       BPF_MEMCG_HIGH_DEFER_INLINE;
+}
+
+/*
+ * For a cgroup that has an object. @own is current's, @m the nearest managed one
+ * at or above it, or NULL. Under RCU.
+ */
+static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
+					     struct mcx_memcg *m,
+					     unsigned long parent_ip,
+					     gfp_t gfp_mask)
+{
+	enum mcx_caller caller = mcx_caller_of(parent_ip);
+	bool defers = false;
+
+	if (caller == MCX_CALLER_RETURN)
+		return mcx_all_ours(own->memcg) ? caller : MCX_CALLER_NEW;
+	if (caller == MCX_CALLER_CHARGE)
+		defers = mcx_policy_defers(own, gfp_mask);
+	if (!m && !defers)
+		return MCX_CALLER_NEW;
+	mcx_stat_inc(m ?: own, deferred);
+	return caller;
+}
+
 /*
  * Where shall a call of the over-high handler go. The kernel charges the mm's
  * cgroup there; on cgroup v2 all threads of a process share it.
  */
-static notrace enum mcx_caller mcx_route(unsigned long parent_ip)
+static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
+					 gfp_t gfp_mask)
 {
 	struct mem_cgroup *memcg;
 	enum mcx_caller caller = MCX_CALLER_NEW;
-	struct mcx_memcg *m;
+	struct mcx_memcg *own, *m;
 
 	rcu_read_lock();
 	memcg = mem_cgroup_from_task(current);
-	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
-	if (m) {
-		caller = mcx_caller_of(parent_ip);
-		if (caller == MCX_CALLER_RETURN && !mcx_all_ours(memcg))
-			caller = MCX_CALLER_NEW;
-		else if (caller != MCX_CALLER_RETURN)
-			mcx_stat_inc(m, deferred);
+	own = memcg ? mcx_memcg_find(&memcg->memory) : NULL;
+	if (own) {
+		m = mcx_memcg_managed(own) ? own : rcu_dereference(own->up);
+		if (m || rcu_access_pointer(own->policy))
+			caller = mcx_route_own(own, m, parent_ip, gfp_mask);
 	}
 	rcu_read_unlock();
 	return caller;
 }
 
-static bool mcx_wait(struct mcx_memcg *m, u64 nsec)
+/* One slice. Returns false if there is no reason to wait on. */
+static bool mcx_wait(struct mcx_memcg *m, u64 nsec,
+		     bool (*reason)(struct mcx_memcg *m))
 {
 	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
 	DEFINE_WAIT(wait);
 
 	prepare_to_wait(&m->waiters, &wait, TASK_KILLABLE | TASK_FREEZABLE);
-	if (!READ_ONCE(draining) && mcx_memcg_managed(m) &&
-	    !signal_pending(current))
+	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
 					 HRTIMER_MODE_REL);
 	finish_wait(&m->waiters, &wait);
 	return !signal_pending(current) && !freezing(current) &&
-	       !READ_ONCE(draining) && mcx_memcg_managed(m);
+	       !READ_ONCE(draining) && reason(m);
 }
 
 /*
@@ -223,7 +252,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
 		mcx_reclaim_kick(m);
-		go_on = mcx_wait(m, delay - waited);
+		go_on = mcx_wait(m, delay - waited, mcx_memcg_managed);
 		waited = ktime_get_ns() - start;
 		delay = min(mcx_delay(m, nr_pages), *left);
 	}
@@ -277,8 +306,54 @@ static unsigned long mcx_debt_pages(unsigned int debt)
 	return debt < MCX_BATCH ? debt * MCX_BATCH : debt;
 }
 
+static bool mcx_has_policy(struct mcx_memcg *m)
+{
+	return rcu_access_pointer(m->policy);
+}
+
+/* The object of current's own cgroup, managed or not, with a reference. */
+static struct mcx_memcg *mcx_own(void)
+{
+	struct mcx_memcg *own = NULL;
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = mem_cgroup_from_task(current);
+	if (memcg)
+		own = mcx_memcg_lookup(memcg);
+	rcu_read_unlock();
+	return own;
+}
+
+/*
+ * Wait as long as the policy said, what was waited for the workers included.
+ * What is left when a signal comes is waited for on the next return.
+ */
+static void mcx_pay_delay(unsigned int ms, u64 waited)
+{
+	struct mcx_memcg *own = mcx_own();
+	u64 delay = (u64)ms * NSEC_PER_MSEC, start = ktime_get_ns() - waited;
+	unsigned long pflags;
+	bool go_on = true;
+
+	if (!own)
+		return;
+	psi_memstall_enter(&pflags);
+	while (go_on && waited < delay) {
+		go_on = mcx_wait(own, delay - waited, mcx_has_policy);
+		waited = ktime_get_ns() - start;
+	}
+	psi_memstall_leave(&pflags);
+	mcx_stat_inc(own, policy_delays);
+	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
+	if (waited < delay && !READ_ONCE(draining) && mcx_has_policy(own))
+		mcx_throttle_charge(1, div_u64(delay - waited, NSEC_PER_MSEC));
+	mcx_memcg_put(own);
+}
+
 static void mcx_pay(unsigned int debt)
 {
+	unsigned int ms = mcx_delay_take();
 	u64 left = MCX_ENTRY_NS;
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
@@ -291,6 +366,8 @@ static void mcx_pay(unsigned int debt)
 		mcx_memcg_put(m);
 	if (!paid)
 		current->memcg_nr_pages_over_high += debt;
+	if ((u64)ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
+		mcx_pay_delay(ms, MCX_ENTRY_NS - left);
 }
 
 /* Runs instead of the over-high handler on return to user mode. */
@@ -310,6 +387,11 @@ static noinline notrace void mcx_defer(gfp_t gfp_mask)
 {
 }
 
+static notrace gfp_t mcx_gfp_of(struct ftrace_regs *fregs)
+{
+	return (__force gfp_t)ftrace_regs_get_argument(fregs, 0);
+}
+
 static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
@@ -321,7 +403,7 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 	    current->flags & PF_KTHREAD)
 		return;
 
-	switch (mcx_route(parent_ip)) {
+	switch (mcx_route(parent_ip, mcx_gfp_of(fregs))) {
 	case MCX_CALLER_NEW:
 		return;
 	case MCX_CALLER_RETURN:
@@ -355,7 +437,7 @@ static void notrace mcx_over_high_plain(unsigned long ip,
 	if (likely(!current->memcg_nr_pages_over_high) ||
 	    current->flags & PF_KTHREAD)
 		return;
-	caller = mcx_route(parent_ip);
+	caller = mcx_route(parent_ip, mcx_gfp_of(fregs));
 	if (caller == MCX_CALLER_CHARGE || caller == MCX_CALLER_OTHER)
 		current->memcg_nr_pages_over_high = 0;
 }
@@ -373,10 +455,11 @@ struct mcx_hook mcx_hook_over_high = {
 /**
  * mcx_throttle_charge() - current charged above a mark: see it on its way out
  * @nr_pages: the batch
+ * @delay: milliseconds that a policy wants it to wait; 0 if it does not matter
  *
  * Context: The charge hook; any, NMI included.
  */
-void notrace mcx_throttle_charge(unsigned long nr_pages)
+void notrace mcx_throttle_charge(unsigned long nr_pages, unsigned int delay)
 {
 	if (!in_task() || current->flags & (PF_KTHREAD | PF_IO_WORKER |
 					    PF_USER_WORKER | PF_EXITING |
@@ -388,6 +471,8 @@ void notrace mcx_throttle_charge(unsigned long nr_pages)
 	 */
 	if (!READ_ONCE(mcx_hook_over_high.redirects))
 		return;
+	if (delay)
+		mcx_delay_add(delay);
 	current->memcg_nr_pages_over_high += DIV_ROUND_UP(nr_pages, MCX_BATCH);
 	set_tsk_thread_flag(current, TIF_NOTIFY_RESUME);
 }

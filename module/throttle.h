@@ -2,7 +2,7 @@
 #ifndef MCX_THROTTLE_H
 #define MCX_THROTTLE_H
 
-void mcx_throttle_charge(unsigned long nr_pages);
+void mcx_throttle_charge(unsigned long nr_pages, unsigned int delay);
 void mcx_throttle_drain(void);
 
 #endif /* MCX_THROTTLE_H */

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a policy includes, and the only thing besides libbpf's own headers: types
+ * (ops.h is the module's own), the kfuncs, and the macros to write one with. See
+ * ../mcx_simple.bpf.c for how it is used.
+ */
+#ifndef MCX_BPF_H
+#define MCX_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "ops.h"
+
+#ifndef BPF_F_ALLOW_OVERRIDE
+#define BPF_F_ALLOW_OVERRIDE	(1U << 0)
+#endif
+
+/* kernel-doc of these is in module/kfunc.c. */
+extern __u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg) __ksym __weak;
+extern __u64 mcx_bpf_headroom(struct mem_cgroup *memcg) __ksym __weak;
+extern __u32 mcx_bpf_level(struct mem_cgroup *memcg) __ksym __weak;
+extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
+
+/*
+ * MCX_OPS(name) = { members };   the policy itself. The macro picks the type, so
+ * that the same source is of use where upstream's own type is.
+ */
+#define MCX_OPS(instance)						\
+	SEC(".struct_ops.link") struct memcg_ext_ops instance
+
+/* A member: int MCX_MEMBER(name, arguments) { ... }; no argument can be called ctx. */
+#define MCX_MEMBER(member, args...)					\
+	SEC("struct_ops/" #member) BPF_PROG(member, ##args)
+
+/*
+ * An option, set by "mcxctl load --set name=value", with a line of help: a
+ * global that the verifier takes for a constant.
+ */
+#define MCX_OPTION(type, name, value, help)				\
+	const volatile type name					\
+	__attribute__((btf_decl_tag("mcx:help:" help))) = (value)
+
+/*
+ * How a policy that ended tells its loader why: define it once, record it in
+ * the member exit.
+ */
+#define MCX_EXIT_DEFINE()						\
+	struct mcx_exit_info mcx_exit SEC(".data")
+
+#define MCX_EXIT_RECORD(info) ({					\
+	bpf_probe_read_kernel(&mcx_exit, sizeof(mcx_exit), (info));	\
+})
+
+#endif /* MCX_BPF_H */

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Calls the members of BPF policies, so that nothing a policy does or returns
+ * goes further than it may: who calls here gets a value within its bounds, or,
+ * if there is no policy, or it cannot be called here and now, the value that
+ * means no opinion.
+ *
+ * A program that allocates charges, and the charge hook would call it again:
+ * while a policy runs on a CPU no other call is made there. Preemption is off
+ * meanwhile, so that this is about one task and the interrupts above it.
+ *
+ * Locking: RCU, for the policy; its link is not gone before a grace period.
+ */
+#include <linux/bitops.h>
+#include <linux/cgroup.h>
+#include <linux/irqflags.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
+
+#include "call.h"
+
+/* As the longest sleep of the kernel's own handler. */
+#define MCX_MAX_DELAY_MS	2000U
+
+#define MCX_HIGH_REQUESTS	BPF_MEMCG_HIGH_DEFER_INLINE
+
+static DEFINE_PER_CPU(struct mcx_policy *, running);
+
+/* On success preemption is off until mcx_call_end(). */
+static notrace bool mcx_call_begin(struct mcx_policy *p)
+{
+	if (in_nmi() || irqs_disabled())
+		goto skip;
+	preempt_disable_notrace();
+	if (__this_cpu_read(running)) {
+		preempt_enable_notrace();
+		goto skip;
+	}
+	__this_cpu_write(running, p);
+	return true;
+skip:
+	this_cpu_inc(p->stat->skipped);
+	return false;
+}
+
+static notrace void mcx_call_end(void)
+{
+	__this_cpu_write(running, NULL);
+	preempt_enable_notrace();
+}
+
+/* The policy in effect, if it lives. Under RCU. */
+static notrace struct mcx_policy *mcx_call_policy(struct mcx_memcg *m)
+{
+	struct mcx_policy *p = rcu_dereference(m->policy);
+
+	return p && !READ_ONCE(p->dead) ? p : NULL;
+}
+
+/**
+ * mcx_call_running() - the policy that is running here
+ *
+ * Context: a kfunc called by a policy's member.
+ * Return: the policy, or NULL if none is: the caller is a program of some other
+ * kind.
+ */
+struct mcx_policy *mcx_call_running(void)
+{
+	return this_cpu_read(running);
+}
+
+static notrace struct mem_cgroup *mcx_over_limit(struct mem_cgroup *memcg)
+{
+	for (; memcg->css.parent;
+	     memcg = mem_cgroup_from_css(memcg->css.parent))
+		if (page_counter_read(&memcg->memory) >
+		    READ_ONCE(memcg->memory.high))
+			return memcg;
+	return NULL;
+}
+
+static notrace void mcx_fill_ctx(struct bpf_memcg_ctx *ctx,
+				 struct mem_cgroup *memcg, gfp_t gfp_mask)
+{
+	struct mem_cgroup *over = mcx_over_limit(memcg);
+
+	*ctx = (struct bpf_memcg_ctx) {
+		.memcg = memcg,
+		.memcg_over_limit = over,
+		.task = current,
+		.cgroup_id = cgroup_id(memcg->css.cgroup),
+		.over_limit_cgroup_id = over ? cgroup_id(over->css.cgroup) : 0,
+		.nr_pages_over_high = current->memcg_nr_pages_over_high,
+		.gfp_flags = (__force u32)gfp_mask,
+	};
+}
+
+/**
+ * mcx_call_high_policy() - ask about an inline call of the over-high handler
+ * @m: current's cgroup
+ * @gfp_mask: of the charge
+ *
+ * Context: task; RCU.
+ * Return: bits of enum bpf_memcg_high_request.
+ */
+u32 notrace mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+	struct bpf_memcg_ctx ctx;
+	u32 request;
+
+	if (!p || !p->ops->high_policy || !mcx_call_begin(p))
+		return BPF_MEMCG_HIGH_NO_OPINION;
+	this_cpu_inc(p->stat->high_policy);
+	mcx_fill_ctx(&ctx, m->memcg, gfp_mask);
+	request = p->ops->high_policy(&ctx);
+	mcx_call_end();
+
+	if (request & ~MCX_HIGH_REQUESTS) {
+		mcx_policy_end(p, MCX_EXIT_ERROR_VALUE, request,
+			       "high_policy returned bits that mean nothing");
+		return BPF_MEMCG_HIGH_NO_OPINION;
+	}
+	return request;
+}
+
+static notrace bool mcx_batch_fits(struct page_counter *counter,
+				   unsigned long nr_pages)
+{
+	for (; counter; counter = counter->parent)
+		if (page_counter_read(counter) + nr_pages >
+		    READ_ONCE(counter->max))
+			return false;
+	return true;
+}
+
+/**
+ * mcx_call_charged() - tell of a batch, and hear how long the task shall wait
+ * @m: the cgroup that is charged
+ * @nr_pages: the batch
+ *
+ * Context: The charge hook: any, NMI included; RCU.
+ * Return: milliseconds, within bounds.
+ */
+unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
+				      unsigned int nr_pages)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+	unsigned int delay;
+
+	if (!p || !p->ops->memcg_charged ||
+	    !mcx_batch_fits(m->counter, nr_pages) || !mcx_call_begin(p))
+		return 0;
+	this_cpu_inc(p->stat->memcg_charged);
+	delay = p->ops->memcg_charged(m->memcg, nr_pages);
+	mcx_call_end();
+	return min(delay, MCX_MAX_DELAY_MS);
+}
+
+/**
+ * mcx_call_level() - tell of a cgroup's level if it is another than last time
+ * @m: the cgroup
+ * @level: where it is now
+ *
+ * Context: Process; takes RCU.
+ */
+void mcx_call_level(struct mcx_memcg *m, enum mcx_level level)
+{
+	struct mcx_policy *p;
+	u32 old;
+
+	if (READ_ONCE(m->level) == level)
+		return;
+	old = xchg(&m->level, level);
+	if (old == level)
+		return;
+	rcu_read_lock();
+	p = mcx_call_policy(m);
+	if (p && p->ops->level && mcx_call_begin(p)) {
+		this_cpu_inc(p->stat->level);
+		p->ops->level(m->memcg, level, old);
+		mcx_call_end();
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * mcx_call_exit() - tell a policy why it ended
+ * @p: the policy, dead; nobody may be in a call of it any more
+ *
+ * Context: Process.
+ */
+void mcx_call_exit(struct mcx_policy *p)
+{
+	if (!p->ops->exit)
+		return;
+	/* Nothing nests here: called with no lock held, from outside of the hooks. */
+	preempt_disable();
+	__this_cpu_write(running, p);
+	p->ops->exit(&p->exit);
+	__this_cpu_write(running, NULL);
+	preempt_enable();
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a policy can ask, and tell us: the kfuncs.
+ *
+ * All of them can be called from every member, none sleeps.
+ *
+ * Locking: RCU, which the caller, a program that cannot sleep, holds.
+ */
+#include <linux/btf.h>
+#include <linux/btf_ids.h>
+#include <linux/cgroup.h>
+#include <linux/memcontrol.h>
+#include <linux/module.h>
+
+#include "call.h"
+#include "compat.h"
+#include "mark.h"
+#include "policy.h"
+
+__bpf_kfunc_start_defs();
+
+/**
+ * mcx_bpf_memcg_id() - the id of a cgroup
+ * @memcg: the cgroup
+ *
+ * Return: what bpf_get_current_cgroup_id() and the inode number of the cgroup's
+ * folder say of it.
+ */
+__bpf_kfunc u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg)
+{
+	return cgroup_id(memcg->css.cgroup);
+}
+
+/**
+ * mcx_bpf_headroom() - what a cgroup may still charge
+ * @memcg: the cgroup
+ *
+ * Return: bytes to the nearest memory.high or memory.max of this cgroup or an
+ * ancestor, 0 if one is exceeded, U64_MAX if there is no limit.
+ */
+__bpf_kfunc u64 mcx_bpf_headroom(struct mem_cgroup *memcg)
+{
+	struct page_counter *c;
+	u64 least = U64_MAX;
+
+	for (c = &memcg->memory; c; c = c->parent) {
+		unsigned long limit = min(READ_ONCE(c->high),
+					  READ_ONCE(c->max));
+		unsigned long usage = page_counter_read(c);
+
+		if (limit < PAGE_COUNTER_MAX)
+			least = min(least, limit > usage ?
+				    (u64)(limit - usage) << PAGE_SHIFT : 0);
+	}
+	return least;
+}
+
+/**
+ * mcx_bpf_level() - how close a cgroup is to its limits
+ * @memcg: the cgroup
+ *
+ * Return: enum mcx_level; MCX_LEVEL_OK for one that is not managed.
+ */
+__bpf_kfunc u32 mcx_bpf_level(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m;
+	u32 level = MCX_LEVEL_OK;
+
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
+	if (m && mcx_memcg_managed(m))
+		level = mcx_level(m);
+	rcu_read_unlock();
+	return level;
+}
+
+/**
+ * mcx_bpf_error() - the policy gives up: eject it
+ * @code: a number for whoever looks into it
+ * @msg__str: the same as a sentence
+ *
+ * The running member goes on to its end, and its return value counts no more;
+ * the policy's exit is called later. For a caller that is no policy's member
+ * nothing happens.
+ */
+__bpf_kfunc void mcx_bpf_error(s64 code, const char *msg__str)
+{
+	struct mcx_policy *p = mcx_call_running();
+
+	if (p)
+		mcx_policy_end(p, MCX_EXIT_ERROR_BPF, code, msg__str);
+}
+
+__bpf_kfunc_end_defs();
+
+BTF_KFUNCS_START(mcx_kfunc_ids_any)
+BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_headroom, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_error)
+BTF_KFUNCS_END(mcx_kfunc_ids_any)
+
+static const struct btf_kfunc_id_set mcx_kfunc_set_any = {
+	.owner = THIS_MODULE,
+	.set = &mcx_kfunc_ids_any,
+};
+
+/**
+ * mcx_kfuncs_init() - register the kfuncs
+ *
+ * Context: Process, from module init only.
+ * Return: 0 or -errno.
+ */
+int mcx_kfuncs_init(void)
+{
+	return register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS,
+					 &mcx_kfunc_set_any);
+}

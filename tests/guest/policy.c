@@ -1,0 +1,563 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * policy: the BPF path, from attaching to the end, good or bad.
+ *
+ * The policies are those of bpf/ as a user gets them, and those of
+ * policy_cases.bpf.c. What they were asked is read from debugfs and from their
+ * own globals; where a task sleeps, from its stack.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/types.h>
+#include <bpf/libbpf.h>
+
+#include "lib.h"
+#include "ops.h"
+#include "policy_cases.skel.h"
+
+#define TOP	"mcx-test-policy"
+#define CHILD	TOP "/child"
+#define OTHER	"mcx-test-policy-other"
+#define DEBUGFS	"/sys/kernel/debug/memcg_ext/"
+#define SHIPPED	"/mcx/lib/memcg_ext/"
+
+static uint64_t cg_id(const char *cg)
+{
+	char path[256];
+	struct stat st;
+
+	cg_path(path, sizeof(path), cg, NULL);
+	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+/* libbpf's own lines, only when something is wrong. */
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	if (level != LIBBPF_WARN || !getenv("POLICY_VERBOSE"))
+		return 0;
+	return vprintf(fmt, args);
+}
+
+/* A word of the line of policy @name in debugfs policies; -1: no such line. */
+static long long policy_value(const char *name, const char *key)
+{
+	char buf[8192], want[64], *line, *save = NULL;
+
+	if (read_file(DEBUGFS "policies", buf, sizeof(buf)) < 0)
+		return -1;
+	snprintf(want, sizeof(want), " name=%s ", name);
+	for (line = strtok_r(buf, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save))
+		if (strstr(line, want))
+			return kv(line, key, -1);
+	return -1;
+}
+
+static bool file_has(const char *path, const char *text)
+{
+	char buf[8192];
+
+	return read_file(path, buf, sizeof(buf)) > 0 && strstr(buf, text);
+}
+
+static bool in_effect(const char *cg, const char *line)
+{
+	char path[256], buf[4096];
+
+	cg_path(path, sizeof(path), cg, "memory.ext.policy");
+	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
+}
+
+/* A task in @cg that charges @mib in calls of @chunk pages, @times over. */
+static pid_t charger(const char *cg, size_t mib, size_t chunk, int times)
+{
+	size_t len = chunk * PAGE, done;
+	pid_t pid = fork();
+	char *p;
+
+	if (pid)
+		return pid;
+	if (cg_enter(cg))
+		_exit(1);
+	while (times--) {
+		for (done = 0; done < mib * MIB; done += len) {
+			p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+				 -1, 0);
+			if (p == MAP_FAILED)
+				_exit(2);
+		}
+		/* All of it, so that the next round charges anew. */
+		madvise(p, len, MADV_DONTNEED);
+	}
+	_exit(0);
+}
+
+/* Exit status, or -1: it was killed after @limit seconds. */
+static int reap(pid_t pid, double limit)
+{
+	uint64_t from = now_ns();
+	int status;
+
+	while (now_ns() - from < limit * NSEC) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : -2;
+		nap_ms(5);
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return -1;
+}
+
+static int charge(const char *cg, size_t mib, size_t chunk)
+{
+	return reap(charger(cg, mib, chunk, 1), 60);
+}
+
+/* A fresh copy of the cases, attached nowhere; @cg is where all of them go. */
+static struct policy_cases_bpf *cases_open(const char *cg)
+{
+	struct policy_cases_bpf *c = policy_cases_bpf__open();
+	uint64_t id = cg_id(cg);
+
+	if (!c)
+		ktap_skip_all("cannot open the cases");
+	c->struct_ops.fixed->cgroup_id = id;
+	c->struct_ops.gives_up->cgroup_id = id;
+	c->struct_ops.bad_bits->cgroup_id = id;
+	c->struct_ops.refuses->cgroup_id = id;
+	c->struct_ops.allocates->cgroup_id = id;
+	c->struct_ops.defers->cgroup_id = id;
+	bpf_map__set_autocreate(c->maps.bad_name, false);
+	bpf_map__set_autocreate(c->maps.no_name, false);
+	bpf_map__set_autocreate(c->maps.bad_flags, false);
+	bpf_map__set_autocreate(c->maps.bad_timeout, false);
+	return c;
+}
+
+static struct policy_cases_bpf *cases_load(const char *cg)
+{
+	struct policy_cases_bpf *c = cases_open(cg);
+	int err = policy_cases_bpf__load(c);
+
+	if (err) {
+		ktap_ok(false, "the cases load (%d)", err);
+		exit(ktap_end());
+	}
+	return c;
+}
+
+static struct bpf_link *attach(struct bpf_map *map)
+{
+	return bpf_map__attach_struct_ops(map);
+}
+
+/* One of bpf/, on @cg; the object is left in @obj. */
+static struct bpf_link *attach_shipped(const char *file, const char *cg,
+				       struct bpf_object **obj)
+{
+	char path[256];
+	struct bpf_map *map;
+	uint64_t *id;
+	size_t size;
+
+	snprintf(path, sizeof(path), SHIPPED "%s", file);
+	*obj = bpf_object__open_file(path, NULL);
+	if (!*obj)
+		return NULL;
+	bpf_object__for_each_map(map, *obj) {
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			break;
+	}
+	/* cgroup_id comes after the five members. */
+	id = (uint64_t *)bpf_map__initial_value(map, &size) + 5;
+	*id = cg_id(cg);
+	if (bpf_object__load(*obj))
+		return NULL;
+	return attach(map);
+}
+
+static void test_simple(void)
+{
+	struct bpf_object *obj;
+	struct bpf_link *link;
+	double delays;
+
+	cg_write(TOP, "memory.high", "32M");
+	ktap_ok(!mcx_manage(TOP), "managed");
+	link = attach_shipped("mcx_simple.bpf.o", TOP, &obj);
+	if (!ktap_ok(link, "mcx_simple loads and attaches (%s)",
+		     strerror(errno)))
+		return;
+	ktap_ok(in_effect(TOP, "simple /" TOP "\n") &&
+		in_effect(CHILD, "simple /" TOP "\n") &&
+		in_effect(OTHER, ""),
+		"memory.ext.policy: in effect here and below, not beside");
+	ktap_ok(policy_value("simple", "flags") == 0 &&
+		policy_value("simple", "timeout_ms") == 5000,
+		"debugfs policies shows it");
+
+	charge(CHILD, 16, 512);
+	ktap_ok(policy_value("simple", "memcg_charged") > 0,
+		"memcg_charged was asked (%lld)",
+		policy_value("simple", "memcg_charged"));
+	delays = cg_key(CHILD, "memory.ext.stat", "policy_delays");
+	ktap_ok(delays == 0, "far from the limit nobody waits (%g)", delays);
+
+	charge(CHILD, 31, 512);
+	delays = cg_key(CHILD, "memory.ext.stat", "policy_delays");
+	ktap_ok(delays > 0, "near it tasks do (%g)", delays);
+	ktap_ok(policy_value("simple", "level") > 0,
+		"level was told (%lld)", policy_value("simple", "level"));
+	ktap_ok(mcx_unload() == -EAGAIN || mcx_loaded(),
+		"an attached policy pins the module");
+	bpf_link__destroy(link);
+	ktap_ok(policy_value("simple", "flags") == -1 &&
+		in_effect(TOP, ""), "its link closed, it is gone");
+	ktap_ok(file_has(DEBUGFS "last_exit", "name simple\n") &&
+		file_has(DEBUGFS "last_exit", "reason unreg\n"),
+		"last_exit says so");
+	bpf_object__close(obj);
+	mcx_unmanage(TOP);
+	cg_write(TOP, "memory.high", "max");
+}
+
+/* The largest of one entry into the kernel, on the way out, and once. */
+static void test_delay(void)
+{
+	struct policy_cases_bpf *c = cases_load(OTHER);
+	struct bpf_link *link;
+	double waited, took;
+	uint64_t from;
+	long long calls;
+
+	c->bss->fixed_ms = 50;
+	link = attach(c->maps.fixed);
+	ktap_ok(link, "a policy attaches to a cgroup that is not managed");
+	nap_ms(200);	/* the hooks attach */
+	/* Warm up: fork and cgroup move charge, too. */
+	charge(OTHER, 1, 256);
+	calls = c->bss->nr_charged;
+	from = now_ns();
+	charge(OTHER, 40, 5120);	/* two calls of 20 MiB, 160 batches */
+	took = (now_ns() - from) / 1e6;
+	waited = c->bss->nr_charged - calls;
+	ktap_ok(waited >= 160, "160 batches and more were told (%.0f)", waited);
+	ktap_ok(took >= 100 && took < 160 * 50,
+		"maxed within one call, not summed: %.0f ms", took);
+
+	c->bss->fixed_ms = 100000;
+	from = now_ns();
+	charge(OTHER, 1, 256);
+	took = (now_ns() - from) / 1e9;
+	ktap_ok(took >= 2 && took < 20,
+		"a delay of 100 s is clamped to 2 s an entry (%.1f s in all)",
+		took);
+
+	from = now_ns();
+	calls = charger(OTHER, 8, 256, 100);
+	nap_ms(500);
+	from = now_ns();
+	kill(calls, SIGTERM);
+	waitpid(calls, NULL, 0);
+	ktap_ok(now_ns() - from < NSEC / 2,
+		"a signal ends a delayed task in %.0f ms",
+		(now_ns() - from) / 1e6);
+
+	calls = charger(OTHER, 8, 256, 100);
+	nap_ms(500);
+	c->bss->fixed_ms = 0;
+	from = now_ns();
+	bpf_link__destroy(link);
+	ktap_ok(reap(calls, 30) == 0,
+		"unloading lets a delayed task go on (%.1f s)",
+		(now_ns() - from) / 1e9);
+	ktap_ok(c->bss->nr_exits == 1 && c->data->mcx_exit.kind == 64,
+		"exit was called, once, and says unreg");
+	policy_cases_bpf__destroy(c);
+}
+
+static void test_refused(void)
+{
+	struct policy_cases_bpf *c = cases_load(TOP), *below;
+	struct bpf_link *link, *second;
+
+	errno = 0;
+	link = attach(c->maps.refuses);
+	ktap_ok(!link && errno == E2BIG && !c->bss->nr_exits,
+		"init can refuse; exit is not called (%s)", strerror(errno));
+	link = attach(c->maps.fixed);
+	second = attach(c->maps.defers);
+	ktap_ok(link && !second && errno == EBUSY,
+		"a second one on a cgroup is refused (%s)", strerror(errno));
+	below = cases_load(CHILD);
+	second = attach(below->maps.fixed);
+	ktap_ok(!second && errno == EPERM,
+		"one below is refused (%s)", strerror(errno));
+	bpf_link__destroy(link);
+
+	link = attach(c->maps.defers);
+	second = attach(below->maps.fixed);
+	ktap_ok(link && second, "but not below BPF_F_ALLOW_OVERRIDE");
+	ktap_ok(in_effect(CHILD, "fixed /" CHILD "\n") &&
+		in_effect(TOP, "defers /" TOP "\n"),
+		"there the nearest alone is in effect");
+	bpf_link__destroy(second);
+	ktap_ok(in_effect(CHILD, "defers /" TOP "\n"),
+		"and the one above when that is gone");
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(below);
+	policy_cases_bpf__destroy(c);
+}
+
+/* Nothing but the one map with the bad value; its members are set at attach. */
+static int attach_alone(const char *name)
+{
+	struct policy_cases_bpf *c = policy_cases_bpf__open();
+	struct bpf_map *map, *only = NULL;
+	struct bpf_link *link = NULL;
+	int err;
+
+	bpf_object__for_each_map(map, c->obj) {
+		if (bpf_map__type(map) != BPF_MAP_TYPE_STRUCT_OPS)
+			continue;
+		if (!strcmp(bpf_map__name(map), name))
+			only = map;
+		bpf_map__set_autocreate(map, map == only);
+	}
+	c->struct_ops.fixed->cgroup_id = cg_id(TOP);
+	err = policy_cases_bpf__load(c);
+	if (!err) {
+		link = attach(only);
+		err = link ? 0 : -errno;
+	}
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(c);
+	return err;
+}
+
+static void test_bad_values(void)
+{
+	static const char *const bad[] = {
+		"bad_name", "no_name", "bad_flags", "bad_timeout",
+	};
+	struct policy_cases_bpf *c;
+	struct bpf_link *link;
+	size_t i;
+	int err;
+
+	ktap_ok(!attach_alone("fixed"), "one alone attaches");
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		err = attach_alone(bad[i]);
+		ktap_ok(err == -EINVAL, "%s is refused (%s)", bad[i],
+			strerror(-err));
+	}
+	c = cases_open(TOP);
+	c->struct_ops.fixed->cgroup_id = 1ULL << 60;
+	policy_cases_bpf__load(c);
+	link = attach(c->maps.fixed);
+	ktap_ok(!link && errno == ENOENT,
+		"an id of no cgroup is refused (%s)", strerror(errno));
+	policy_cases_bpf__destroy(c);
+}
+
+static bool becomes(const __u64 *value, __u64 want)
+{
+	int i;
+
+	for (i = 0; i < 300 && __atomic_load_n(value, __ATOMIC_SEQ_CST) != want;
+	     i++)
+		nap_ms(10);
+	return *value == want;
+}
+
+static void test_ejection(void)
+{
+	struct policy_cases_bpf *c = cases_load(TOP);
+	struct bpf_link *link = attach(c->maps.gives_up);
+	uint64_t calls;
+
+	nap_ms(200);
+	charge(CHILD, 4, 256);
+	ktap_ok(becomes(&c->bss->nr_exits, 1) &&
+		c->data->mcx_exit.kind == 1025 &&
+		c->data->mcx_exit.code == 42,
+		"mcx_bpf_error() ejects: exit is told (kind %u)",
+		c->data->mcx_exit.kind);
+	calls = c->bss->nr_charged;
+	charge(CHILD, 4, 256);
+	ktap_ok(c->bss->nr_charged == calls, "it is not asked any more");
+	ktap_ok(file_has(DEBUGFS "policies", "state=ejected") &&
+		in_effect(TOP, ""), "nor in effect");
+	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-bpf\ncode 42\n") &&
+		!file_has(DEBUGFS "last_exit", "\nname forged"),
+		"last_exit has the reason, on one line");
+	bpf_link__destroy(link);
+	ktap_ok(c->bss->nr_exits == 1, "and exit is not called again");
+
+	c->bss->nr_exits = 0;
+	cg_write(TOP, "memory.high", "8M");
+	link = attach(c->maps.bad_bits);
+	nap_ms(200);
+	reap(charger(CHILD, 12, 1024, 1), 10);
+	ktap_ok(becomes(&c->bss->nr_exits, 1) &&
+		c->data->mcx_exit.kind == 1026,
+		"bits that mean nothing eject (kind %u)",
+		c->data->mcx_exit.kind);
+	bpf_link__destroy(link);
+	cg_write(TOP, "memory.high", "max");
+	policy_cases_bpf__destroy(c);
+}
+
+/* The program's own allocations are charged to the cgroup it is asked about. */
+static void test_recursion(void)
+{
+	struct policy_cases_bpf *c;
+	struct bpf_link *link;
+	long long calls;
+
+	cg_enter(TOP);
+	c = cases_load(TOP);
+	cg_enter("");
+	link = attach(c->maps.allocates);
+	nap_ms(200);
+	ktap_ok(charge(TOP, 64, 1024) == 0, "a policy that allocates");
+	calls = policy_value("allocates", "memcg_charged");
+	ktap_ok(calls > 0, "was asked %lld times, skipped %lld", calls,
+		policy_value("allocates", "skipped"));
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(c);
+}
+
+/*
+ * How often a task that is over memory.high, in a cgroup that is not managed, is
+ * found asleep in the over-high handler: in the middle of a system call, or on
+ * its way out of it.
+ */
+struct sleeps {
+	int inside;
+	int outside;
+};
+
+static void look(pid_t pid, struct sleeps *s)
+{
+	char path[64], stack[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	if (read_file(path, stack, sizeof(stack)) <= 0 ||
+	    !strstr(stack, "mem_cgroup_handle_over_high"))
+		return;
+	if (strstr(stack, "try_charge_memcg"))
+		s->inside++;
+	else
+		s->outside++;
+}
+
+static struct sleeps over_high_sleeps(struct bpf_map *map)
+{
+	struct bpf_link *link = attach(map);
+	struct sleeps s = {};
+	uint64_t from;
+	pid_t pid;
+
+	nap_ms(200);
+	pid = charger(OTHER, 24, 6144, 1);
+	from = now_ns();
+	while (now_ns() - from < 4 * NSEC && !waitpid(pid, NULL, WNOHANG)) {
+		look(pid, &s);
+		nap_ms(20);
+	}
+	reap(pid, 0);
+	bpf_link__destroy(link);
+	return s;
+}
+
+static void test_defer(void)
+{
+	struct policy_cases_bpf *c = cases_load(OTHER);
+	struct sleeps none, defer;
+
+	cg_write(OTHER, "memory.high", "8M");
+	none = over_high_sleeps(c->maps.fixed);
+	defer = over_high_sleeps(c->maps.defers);
+	ktap_ok(none.inside > 0,
+		"no opinion: the kernel sleeps in the middle of a call (seen %d times)",
+		none.inside);
+	ktap_ok(defer.inside == 0 && defer.outside > 0,
+		"BPF_MEMCG_HIGH_DEFER_INLINE: only on the way out (seen %d and %d times)",
+		defer.inside, defer.outside);
+	cg_write(OTHER, "memory.high", "max");
+	policy_cases_bpf__destroy(c);
+}
+
+static void test_rmdir(void)
+{
+	struct policy_cases_bpf *c = cases_load(CHILD);
+	struct bpf_link *link = attach(c->maps.fixed);
+
+	ktap_ok(!cg_remove(CHILD), "a cgroup with a policy can be removed");
+	ktap_ok(becomes(&c->bss->nr_exits, 1) && c->data->mcx_exit.kind == 65,
+		"the policy ends with it (kind %u)", c->data->mcx_exit.kind);
+	bpf_link__destroy(link);
+	ktap_ok(c->bss->nr_exits == 1, "and exit is called once");
+	policy_cases_bpf__destroy(c);
+}
+
+/* Attached and detached under load. */
+static void test_storm(void)
+{
+	struct policy_cases_bpf *c = cases_load(TOP);
+	struct bpf_link *link;
+	pid_t pid[2];
+	int i, good = 0;
+
+	for (i = 0; i < 2; i++)
+		pid[i] = charger(TOP, 2, 64, 1000000);
+	for (i = 0; i < 20; i++) {
+		link = attach(i % 2 ? c->maps.fixed : c->maps.gives_up);
+		nap_ms(20);
+		good += !!link;
+		bpf_link__destroy(link);
+	}
+	for (i = 0; i < 2; i++)
+		reap(pid[i], 0);
+	ktap_ok(good == 20 && c->bss->nr_exits == 20,
+		"attached and detached under load 20 times, as many exits (%llu)",
+		(unsigned long long)c->bss->nr_exits);
+	policy_cases_bpf__destroy(c);
+}
+
+int main(void)
+{
+	ktap_start();
+	libbpf_set_print(quiet);
+	thp_off();
+	cg_create(TOP);
+	cg_create(OTHER);
+	cg_write(TOP, "cgroup.subtree_control", "+memory");
+	cg_create(CHILD);
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+	test_simple();
+	test_delay();
+	test_refused();
+	test_bad_values();
+	test_ejection();
+	test_defer();
+	test_rmdir();
+	cg_write(TOP, "cgroup.subtree_control", "-memory");
+	test_recursion();
+	test_storm();
+	ktap_ok(!mcx_unload(), "unloads");
+	cg_remove(TOP);
+	cg_remove(OTHER);
+	return ktap_end();
+}
