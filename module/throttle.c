@@ -9,7 +9,8 @@
  * kept and TIF_NOTIFY_RESUME brings the task here on its way out. And from the
  * return to user mode: that call is sent to mcx_pay_debt(), which waits for the
  * workers in short slices. This is what upstream's RFC calls
- * BPF_MEMCG_HIGH_DEFER_INLINE.
+ * BPF_MEMCG_HIGH_DEFER_INLINE. KVM calls it on its way into the guest, too: a task
+ * that has to wait is made to leave for user mode first, see mcx_leave_guest().
  *
  * With memory.high = max the kernel never builds up that debt. For memory.max
  * the charge hook adds to it itself, one unit per batch. That is little beside
@@ -63,7 +64,8 @@ enum mcx_caller {
 	MCX_CALLER_NEW,
 	MCX_CALLER_CHARGE,	/* in the middle of the kernel */
 	MCX_CALLER_RETURN,	/* on return to user mode, no lock held */
-	MCX_CALLER_OTHER,	/* KVM entry, io_uring: reclaim nothing there */
+	MCX_CALLER_GUEST,	/* KVM entry, vcpu->mutex held */
+	MCX_CALLER_OTHER,	/* io_uring: reclaim nothing there */
 };
 
 /*
@@ -85,6 +87,7 @@ static const struct {
 	{ "syscall_exit_to_user_mode", MCX_CALLER_RETURN },
 	{ "irqentry_exit", MCX_CALLER_RETURN },
 	{ "do_syscall_64", MCX_CALLER_RETURN },
+	{ "xfer_to_guest_mode", MCX_CALLER_GUEST },
 };
 
 static noinline notrace enum mcx_caller mcx_caller_by_name(unsigned long ip)
@@ -351,6 +354,39 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 	mcx_memcg_put(own);
 }
 
+/* Would mcx_pay() wait at any level? */
+static bool mcx_must_wait(unsigned int debt)
+{
+	struct mem_cgroup *memcg;
+	struct mcx_memcg *m;
+	bool wait = false;
+
+	rcu_read_lock();
+	memcg = mem_cgroup_from_task(current);
+	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
+	for (; m && !wait; m = rcu_dereference(m->up))
+		wait = mcx_delay(m, mcx_debt_pages(debt));
+	rcu_read_unlock();
+	return wait;
+}
+
+/*
+ * A virtual CPU takes all its memory between two exits to user mode, of which
+ * there may be none for minutes, and KVM has just cleared the TIF_NOTIFY_RESUME
+ * that would bring the task here at the next. So that it pays: TIF_NOTIFY_SIGNAL
+ * makes KVM_RUN return -EINTR, as it does for task work. Whoever calls KVM_RUN
+ * has to expect that at any time.
+ */
+static void mcx_leave_guest(void)
+{
+	if (!mcx_must_wait(current->memcg_nr_pages_over_high)) {
+		current->memcg_nr_pages_over_high = 0;
+		return;
+	}
+	set_thread_flag(TIF_NOTIFY_RESUME);
+	set_thread_flag(TIF_NOTIFY_SIGNAL);
+}
+
 static void mcx_pay(unsigned int debt)
 {
 	unsigned int ms = mcx_delay_take();
@@ -410,6 +446,10 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 		atomic_inc(&nr_inside);
 		to = (unsigned long)mcx_pay_debt;
 		break;
+	case MCX_CALLER_GUEST:
+		mcx_leave_guest();
+		to = (unsigned long)mcx_defer;
+		break;
 	case MCX_CALLER_CHARGE:
 	case MCX_CALLER_OTHER:
 		/* These never return to user mode: nobody would ever pay. */
@@ -438,7 +478,8 @@ static void notrace mcx_over_high_plain(unsigned long ip,
 	    current->flags & PF_KTHREAD)
 		return;
 	caller = mcx_route(parent_ip, mcx_gfp_of(fregs));
-	if (caller == MCX_CALLER_CHARGE || caller == MCX_CALLER_OTHER)
+	if (caller == MCX_CALLER_CHARGE || caller == MCX_CALLER_GUEST ||
+	    caller == MCX_CALLER_OTHER)
 		current->memcg_nr_pages_over_high = 0;
 }
 
