@@ -117,7 +117,7 @@ static void watch(const char *cg, const char *const argv[], const char *high,
 	fflush(p.in);
 	if (proc_line(&p, line, sizeof(line))) {
 		line[strcspn(line, "\n")] = '\0';
-		strcpy(s->done, line);
+		snprintf(s->done, sizeof(s->done), "%s", line);
 	}
 	witness->bss->target = 0;
 	memcpy(s->at, witness->bss->count, sizeof(s->at));

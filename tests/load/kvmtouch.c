@@ -79,7 +79,9 @@ static void flat_segments(void)
 
 	if (ioctl(vm.vcpu, KVM_GET_SREGS, &s))
 		die("KVM_GET_SREGS");
-	s.ds = s.es = s.ss = data;
+	s.ds = data;
+	s.es = data;
+	s.ss = data;
 	s.cs = data;
 	s.cs.selector = 8;
 	s.cs.type = 11;

@@ -129,13 +129,12 @@ static void write_file(int fd, const void *buf, size_t size)
 	unsigned long n;
 
 	for (n = 0; n < size / block; n++) {
-		if (n % 8) {
+		if (n % 8)
 			ring_write(fd, buf, n * block);
-		} else if (pwrite(fd, buf, block, n * block) == (ssize_t)block) {
+		else if (pwrite(fd, buf, block, n * block) == (ssize_t)block)
 			own_bytes += block;
-		} else {
+		else
 			errors++;
-		}
 	}
 	while (in_flight) {
 		ring_enter(0, 1);
