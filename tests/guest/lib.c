@@ -311,9 +311,9 @@ double kv(const char *line, const char *key, double fallback)
 	return fallback;
 }
 
-int trace_open(struct proc *p)
+static int open_tracer(struct proc *p, const char *options)
 {
-	static const char *const argv[] = { "memtrace", "-i", NULL };
+	const char *const argv[] = { "memtrace", options, NULL };
 	char line[256];
 	int err = proc_start(p, argv);
 
@@ -326,6 +326,16 @@ int trace_open(struct proc *p)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	return 0;
+}
+
+int trace_open(struct proc *p)
+{
+	return open_tracer(p, "-i");
+}
+
+int trace_open_attempts(struct proc *p)
+{
+	return open_tracer(p, "-ri");
 }
 
 int trace_start(struct proc *p, const char *sample, unsigned long limit,
@@ -366,6 +376,12 @@ static void parse_trace(struct trace *t, const char *line)
 		t->over = kv(line, "over", 0);
 		t->refused = kv(line, "refused", 0);
 		t->forced = kv(line, "forced", 0);
+	} else if (!strncmp(line, "attempts ", 9)) {
+		t->rejected = kv(line, "rejected", 0);
+		t->rejected_max = kv(line, "rejected_max", 0);
+		t->forced_max = kv(line, "forced_max", 0);
+		t->plain_max = kv(line, "plain_max", 0);
+		t->plain_refused = kv(line, "plain_refused", 0);
 	} else if (!strncmp(line, "tracer ", 7)) {
 		t->misses = kv(line, "misses", 0);
 	} else if (!strncmp(line, "members ", 8)) {
@@ -421,6 +437,11 @@ void trace_add(struct trace *sum, const struct trace *t)
 	sum->over += t->over;
 	sum->refused += t->refused;
 	sum->forced += t->forced;
+	sum->rejected += t->rejected;
+	sum->rejected_max += t->rejected_max;
+	sum->forced_max += t->forced_max;
+	sum->plain_max += t->plain_max;
+	sum->plain_refused += t->plain_refused;
 	sum->misses += t->misses;
 	add_who(&sum->members, &t->members);
 	add_who(&sum->kthreads, &t->kthreads);

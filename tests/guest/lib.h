@@ -84,6 +84,12 @@ struct trace {
 	double over;
 	double refused;		/* the exact charge did not fit */
 	double forced;
+	/* Only with trace_open_attempts(): see struct memtrace_charges. */
+	double rejected;
+	double rejected_max;
+	double forced_max;
+	double plain_max;
+	double plain_refused;
 	double misses;
 	struct trace_who members;
 	struct trace_who kthreads;
@@ -91,6 +97,7 @@ struct trace {
 };
 
 int trace_open(struct proc *p);
+int trace_open_attempts(struct proc *p);	/* memtrace -r; slower */
 int trace_start(struct proc *p, const char *sample, unsigned long limit,
 		const char *cg);
 int trace_stop(struct proc *p, struct trace *t);

@@ -22,13 +22,18 @@
 #define PF_KTHREAD		0x00200000
 #endif
 #define STACK_DEPTH		12
+#define NEAR_CALLER		6	/* with the program's own frames */
 #define CHARGE_BATCH		64	/* MEMCG_CHARGE_BATCH */
+#define COSTLY_PAGES		8	/* 1 << PAGE_ALLOC_COSTLY_ORDER */
 
 char LICENSE[] SEC("license") = "GPL";
 
 /* Addresses of try_charge_memcg, from kallsyms; 0 if not known. */
 const volatile __u64 charge_start;
 const volatile __u64 charge_end;
+/* From the enum of the running kernel's flag bits; see user space. */
+const volatile __u64 gfp_direct_reclaim;
+const volatile __u64 gfp_noretry;
 
 /* Written by user space before on is set. */
 __u64 sample;			/* counter whose usage is sampled */
@@ -78,9 +83,26 @@ struct {
 	__type(value, struct busy);
 } busy SEC(".maps");
 
+/* A task in try_charge_memcg(), with option -r. */
+struct attempt {
+	__u32 depth;		/* reclaim may charge something itself */
+	__u32 pages;
+	__u32 refused;
+	__u32 events;
+	bool forced;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MEMTRACE_TASKS);
+	__type(key, __u32);
+	__type(value, struct attempt);
+} attempts SEC(".maps");
+
 /* Zero-filled templates: these structures are large for the BPF stack. */
 static const struct memtrace_task no_task;
 static const struct busy no_busy;
+static const struct attempt no_attempt;
 
 SEC("iter/cgroup")
 int memtrace_find(struct bpf_iter__cgroup *ctx)
@@ -139,6 +161,37 @@ static void sample_usage(struct memtrace_charges *c, __u64 pages)
 	}
 }
 
+/* Is try_charge_memcg among the nearest @depth frames of the stack? */
+static bool called_by_charge(void *ctx, int depth)
+{
+	__u64 ip[STACK_DEPTH] = {};
+	int i;
+
+	if (!charge_start)
+		return false;
+	if (bpf_get_stack(ctx, ip, sizeof(ip), 0) < 0)
+		return false;
+	for (i = 0; i < STACK_DEPTH && i < depth; i++)
+		if (ip[i] > charge_start && ip[i] < charge_end)
+			return true;
+	return false;
+}
+
+static struct attempt *this_attempt(void)
+{
+	__u32 tid = (__u32)bpf_get_current_pid_tgid();
+
+	return bpf_map_lookup_elem(&attempts, &tid);
+}
+
+static void note_refused(unsigned long nr_pages)
+{
+	struct attempt *a = this_attempt();
+
+	if (a && a->pages == nr_pages)
+		a->refused++;
+}
+
 SEC("fexit/page_counter_try_charge")
 int BPF_PROG(memtrace_try_charge, struct page_counter *counter,
 	     unsigned long nr_pages, struct page_counter **fail, bool ret)
@@ -162,6 +215,8 @@ int BPF_PROG(memtrace_try_charge, struct page_counter *counter,
 		c->failed++;
 	else
 		c->refused++;
+	if (!ret)
+		note_refused(nr_pages);
 	return 0;
 }
 
@@ -171,6 +226,7 @@ int BPF_PROG(memtrace_charge, struct page_counter *counter,
 	     unsigned long nr_pages)
 {
 	struct memtrace_charges *c;
+	struct attempt *a;
 
 	if (!on || !in_set(&charged, (__u64)counter))
 		return 0;
@@ -178,8 +234,96 @@ int BPF_PROG(memtrace_charge, struct page_counter *counter,
 	if (!c)
 		return 0;
 	c->forced++;
+	a = this_attempt();
+	if (a)
+		a->forced = true;
 	sample_usage(c, nr_pages);
 	return 0;
+}
+
+/*
+ * Which charges raise a max event? A probe, an attempt at a large folio for which
+ * the kernel has a smaller one in store or which it can do without, may be
+ * refused at the limit, and the kernel counts that as well (7.x even if it did
+ * not try to reclaim). These programs see every page, hence only on demand.
+ */
+SEC("?fentry/try_charge_memcg")
+int BPF_PROG(memtrace_attempt, struct mem_cgroup *memcg, gfp_t gfp,
+	     unsigned int nr_pages)
+{
+	__u32 tid = (__u32)bpf_get_current_pid_tgid();
+	struct attempt *a;
+
+	if (!on || !in_set(&charged, (__u64)&memcg->memory))
+		return 0;
+	bpf_map_update_elem(&attempts, &tid, &no_attempt, BPF_NOEXIST);
+	a = bpf_map_lookup_elem(&attempts, &tid);
+	if (a && !a->depth++)
+		a->pages = nr_pages;
+	return 0;
+}
+
+static bool is_probe(__u64 gfp, unsigned int nr_pages)
+{
+	return gfp & gfp_noretry || !(gfp & gfp_direct_reclaim) ||
+	       nr_pages > COSTLY_PAGES;
+}
+
+SEC("?fexit/try_charge_memcg")
+int BPF_PROG(memtrace_attempt_end, struct mem_cgroup *memcg, gfp_t gfp,
+	     unsigned int nr_pages, int ret)
+{
+	__u32 tid = (__u32)bpf_get_current_pid_tgid();
+	struct attempt *a = this_attempt();
+	struct memtrace_charges *c;
+
+	if (!a || !in_set(&charged, (__u64)&memcg->memory) || --a->depth)
+		return 0;
+	c = this_cpu_charges();
+	if (c && a->forced) {
+		c->forced_max += a->events;
+	} else if (c && ret && is_probe(gfp, nr_pages)) {
+		c->rejected++;
+		c->rejected_max += a->events;
+	} else if (c) {
+		c->plain_max += a->events;
+		c->plain_refused += a->refused;
+	}
+	bpf_map_delete_elem(&attempts, &tid);
+	return 0;
+}
+
+static int note_event(void)
+{
+	struct attempt *a = this_attempt();
+
+	if (a)
+		a->events++;
+	return 0;
+}
+
+/*
+ * Before 7.x this is all that can be seen of an event, a max event if it comes
+ * straight from try_charge_memcg(). A timer calls it, too: a late notification,
+ * which interrupts whoever runs.
+ */
+SEC("?fentry/cgroup_file_notify")
+int BPF_PROG(memtrace_event, struct cgroup_file *file)
+{
+	struct mem_cgroup *memcg = (void *)sample -
+		bpf_core_field_offset(struct mem_cgroup, memory);
+
+	if (file != &memcg->events_file || !called_by_charge(ctx, NEAR_CALLER))
+		return 0;
+	return note_event();
+}
+
+SEC("?fentry/__memcg_memory_event")
+int BPF_PROG(memtrace_event2, struct mem_cgroup *memcg, int event)
+{
+	if ((__u64)&memcg->memory != sample || event != MEMCG_MAX)
+		return 0;
+	return note_event();
 }
 
 static struct memtrace_task *this_task(void)
@@ -261,22 +405,6 @@ int BPF_PROG(memtrace_reclaim_exit, struct mem_cgroup *memcg,
 	return 0;
 }
 
-/* Is try_charge_memcg among the callers of the function just entered? */
-static bool called_by_charge(void *ctx)
-{
-	__u64 ip[STACK_DEPTH] = {};
-	int i;
-
-	if (!charge_start)
-		return false;
-	if (bpf_get_stack(ctx, ip, sizeof(ip), 0) < 0)
-		return false;
-	for (i = 0; i < STACK_DEPTH; i++)
-		if (ip[i] > charge_start && ip[i] < charge_end)
-			return true;
-	return false;
-}
-
 /*
  * On 6.12 the handler runs at every TIF_NOTIFY_RESUME and looks for itself
  * whether there is anything to do. Calls with nothing to do are not counted, nor
@@ -296,7 +424,7 @@ static int high_enter(void *ctx)
 	b = make_busy();
 	if (!b)
 		return 0;
-	b->sync = called_by_charge(ctx);
+	b->sync = called_by_charge(ctx, STACK_DEPTH);
 	b->high_start = bpf_ktime_get_ns();
 	return 0;
 }

@@ -26,6 +26,12 @@ struct memtrace_charges {
 	__u64 failed;		/* speculative batches of 64 refused */
 	__u64 refused;		/* exact charges refused: a limit was hit */
 	__u64 forced;		/* charges past the limit check */
+	/* With option -r, per call of try_charge_memcg(): */
+	__u64 rejected;		/* probes that were refused for good */
+	__u64 rejected_max;	/* max events that these raised */
+	__u64 forced_max;	/* likewise, calls that ended past the limit */
+	__u64 plain_max;	/* likewise, all other calls */
+	__u64 plain_refused;	/* exact charges that these others had refused */
 };
 
 /* What one task did on behalf of the traced cgroups. */

@@ -36,6 +36,7 @@
 
 static struct memtrace_bpf *skel;
 static struct timespec started;
+static bool attempts;		/* option -r */
 
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
 {
@@ -81,6 +82,50 @@ static bool kernel_has(const char *func)
 	return has;
 }
 
+/* An enumerator of the running kernel, whatever its enum is called; or -1. */
+static long long kernel_enum(const struct btf *btf, const char *name)
+{
+	const struct btf_type *t;
+	const struct btf_enum *e;
+	__u32 i, k;
+
+	for (i = 1; i < btf__type_cnt(btf); i++) {
+		t = btf__type_by_id(btf, i);
+		if (!btf_is_enum(t))
+			continue;
+		e = btf_enum(t);
+		for (k = 0; k < btf_vlen(t); k++, e++)
+			if (!strcmp(btf__name_by_offset(btf, e->name_off),
+				    name))
+				return e->val;
+	}
+	return -1;
+}
+
+static int choose_attempts(void)
+{
+	bool renamed = kernel_has("__memcg_memory_event");
+	struct btf *btf = btf__load_vmlinux_btf();
+	long long reclaim, noretry;
+
+	if (!btf)
+		return -1;
+	reclaim = kernel_enum(btf, "___GFP_DIRECT_RECLAIM_BIT");
+	noretry = kernel_enum(btf, "___GFP_NORETRY_BIT");
+	btf__free(btf);
+	if (reclaim < 0 || noretry < 0) {
+		fprintf(stderr, "memtrace: this kernel does not tell its gfp bits\n");
+		return -1;
+	}
+	skel->rodata->gfp_direct_reclaim = 1ULL << reclaim;
+	skel->rodata->gfp_noretry = 1ULL << noretry;
+	bpf_program__set_autoload(skel->progs.memtrace_attempt, true);
+	bpf_program__set_autoload(skel->progs.memtrace_attempt_end, true);
+	bpf_program__set_autoload(renamed ? skel->progs.memtrace_event2 :
+					    skel->progs.memtrace_event, true);
+	return 0;
+}
+
 static int choose_handler(void)
 {
 	if (kernel_has("__mem_cgroup_handle_over_high")) {
@@ -105,7 +150,7 @@ static int attach(void)
 	__u64 start, end;
 
 	skel = memtrace_bpf__open();
-	if (!skel || choose_handler())
+	if (!skel || choose_handler() || (attempts && choose_attempts()))
 		return -1;
 	symbol_range("try_charge_memcg", &start, &end);
 	skel->rodata->charge_start = start;
@@ -189,6 +234,7 @@ static const char *start(const char *sample, unsigned long long limit,
 	empty(skel->maps.members);
 	empty(skel->maps.tasks);
 	empty(skel->maps.busy);
+	empty(skel->maps.attempts);
 	zero_charges();
 	if (find(sample, &found))
 		return "no memory cgroup to sample there";
@@ -231,6 +277,11 @@ static void print_charges(void)
 		sum.failed += c[i].failed;
 		sum.refused += c[i].refused;
 		sum.forced += c[i].forced;
+		sum.rejected += c[i].rejected;
+		sum.rejected_max += c[i].rejected_max;
+		sum.forced_max += c[i].forced_max;
+		sum.plain_max += c[i].plain_max;
+		sum.plain_refused += c[i].plain_refused;
 		if (c[i].usage_peak > sum.usage_peak)
 			sum.usage_peak = c[i].usage_peak;
 	}
@@ -245,6 +296,10 @@ static void print_charges(void)
 	       sum.steady ? sum.steady_sum * PAGE / sum.steady : 0,
 	       sum.usage_peak * PAGE, sum.over, sum.failed,
 	       sum.refused, sum.forced);
+	if (attempts)
+		printf("attempts rejected=%llu rejected_max=%llu forced_max=%llu plain_max=%llu plain_refused=%llu\n",
+		       sum.rejected, sum.rejected_max, sum.forced_max,
+		       sum.plain_max, sum.plain_refused);
 }
 
 static void print_task(__u32 tid, const struct memtrace_task *t)
@@ -371,11 +426,12 @@ static void serve(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: memtrace -t SECONDS [-l LIMIT] [-s SAMPLE] CGROUP...\n"
-	      "       memtrace -i\n"
+	fputs("usage: memtrace [-r] -t SECONDS [-l LIMIT] [-s SAMPLE] CGROUP...\n"
+	      "       memtrace [-r] -i\n"
 	      "  -t SECONDS  trace for this long, then print\n"
 	      "  -l LIMIT    bytes; batches that end above are counted\n"
 	      "  -s SAMPLE   cgroup whose usage is sampled (the first CGROUP)\n"
+	      "  -r          tell rejected probes and forced charges apart (slower)\n"
 	      "  -i          take commands from stdin\n", out);
 }
 
@@ -404,12 +460,13 @@ int main(int argc, char **argv)
 	double seconds = 0;
 	int c, ret = 0;
 
-	while ((c = getopt(argc, argv, "t:l:s:ih")) != -1) {
+	while ((c = getopt(argc, argv, "t:l:s:irh")) != -1) {
 		switch (c) {
 		case 't': seconds = atof(optarg); break;
 		case 'l': limit = strtoull(optarg, NULL, 0); break;
 		case 's': sample = optarg; break;
 		case 'i': interactive = true; break;
+		case 'r': attempts = true; break;
 		case 'h': usage(stdout); return 0;
 		default: usage(stderr); return 2;
 		}
