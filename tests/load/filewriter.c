@@ -44,6 +44,7 @@ struct options {
 	bool truncate;
 	bool keep;
 	bool wait;
+	bool phases;
 	bool ticks;
 };
 
@@ -68,6 +69,9 @@ struct shared {
 	int owner;		/* pid of the parent, part of file names */
 	int arrived;		/* atomic */
 	int go;			/* atomic */
+	int finished;		/* atomic; writers done with the phase */
+	int phase;		/* atomic; the parent has opened this one */
+	uint64_t paused;	/* ns between phases; the parent's own */
 	uint64_t deadline;	/* ns, 0: none; written before go */
 	struct writer writer[MAX_WRITERS];
 };
@@ -165,15 +169,28 @@ static int map_pass(struct writer *me, int fd)
 	return 0;
 }
 
+/* Nobody goes on before all are here and the parent says so. */
+static void end_phase(int *phase)
+{
+	if (!opt.phases)
+		return;
+	__atomic_fetch_add(&shared->finished, 1, __ATOMIC_SEQ_CST);
+	++*phase;
+	while (__atomic_load_n(&shared->phase, __ATOMIC_ACQUIRE) < *phase)
+		nap_ms(1);
+}
+
 static int writer_passes(struct writer *me, int fd)
 {
-	int err;
+	int err, phase = 0;
 
 	while (!time_is_up() && (!opt.passes || me->passes < opt.passes)) {
 		err = write_pass(me, fd);
+		end_phase(&phase);
 		/* A pass cut short by the clock leaves holes: not to be read. */
 		if (!err && opt.map && !time_is_up())
 			err = map_pass(me, fd);
+		end_phase(&phase);
 		if (err)
 			return err;
 		me->passes++;
@@ -257,6 +274,23 @@ static int reap(int children)
 			running++;
 	}
 	return running;
+}
+
+/* Tells who reads our stdout that a phase is over, and waits for a byte. */
+static void next_phase(void)
+{
+	uint64_t start = now_ns();
+	char c;
+
+	if (__atomic_load_n(&shared->finished, __ATOMIC_SEQ_CST) < opt.writers)
+		return;
+	printf("phase=%s\n", shared->phase % 2 ? "read" : "write");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &c, 1) < 0)
+		return;
+	__atomic_store_n(&shared->finished, 0, __ATOMIC_SEQ_CST);
+	shared->paused += now_ns() - start;
+	__atomic_store_n(&shared->phase, shared->phase + 1, __ATOMIC_RELEASE);
 }
 
 static uint64_t total_bytes(void)
@@ -402,15 +436,17 @@ static int run(void)
 	while (reap(children)) {
 		if (opt.ticks)
 			tick(start);
+		if (opt.phases)
+			next_phase();
 		nap_ms(2);
 	}
-	report(now_ns() - start, children);
+	report(now_ns() - start - shared->paused, children);
 	return all_well(children) ? 0 : 1;
 }
 
 static void usage(FILE *out)
 {
-	fputs("usage: filewriter [-g CGROUP] [-d DIR] [-w WRITERS] [-s SIZE] [-b SIZE] [-t SECONDS] [-p PASSES] [-TmukWi]\n"
+	fputs("usage: filewriter [-g CGROUP] [-d DIR] [-w WRITERS] [-s SIZE] [-b SIZE] [-t SECONDS] [-p PASSES] [-TmukWPi]\n"
 	      "  -g CGROUP   directory of the cgroup the writers move into\n"
 	      "  -d DIR      where the files are made (/scratch)\n"
 	      "  -w WRITERS  number of writers (1)\n"
@@ -423,6 +459,8 @@ static void usage(FILE *out)
 	      "  -u          truncate the file before each pass\n"
 	      "  -k          keep the files\n"
 	      "  -W          print \"ready\" and start on a byte from stdin\n"
+	      "  -P          all writers write, then all read: prints \"phase=write\" or\n"
+	      "              \"phase=read\" after each and goes on with a byte from stdin\n"
 	      "  -i          print a line each second\n", out);
 }
 
@@ -448,7 +486,7 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "g:d:w:s:b:t:p:TmukWih")) != -1) {
+	while ((c = getopt(argc, argv, "g:d:w:s:b:t:p:TmukWPih")) != -1) {
 		switch (c) {
 		case 'g': opt.cgroup = optarg; break;
 		case 'd': opt.dir = optarg; break;
@@ -462,6 +500,7 @@ static void parse(int argc, char **argv)
 		case 'u': opt.truncate = true; break;
 		case 'k': opt.keep = true; break;
 		case 'W': opt.wait = true; break;
+		case 'P': opt.phases = true; break;
 		case 'i': opt.ticks = true; break;
 		case 'h': usage(stdout); exit(0);
 		default: usage(stderr); exit(2);
