@@ -36,9 +36,14 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(admit))
 		return false;
-	if (usage <= admit)
+	if (usage <= admit) {
 		WRITE_ONCE(m->crossed, admit);
-	else if (usage > READ_ONCE(m->peak))
+		return true;
+	}
+	/* Above it when first seen: somebody else's doing, no burst. */
+	if (unlikely(!READ_ONCE(m->crossed)))
+		WRITE_ONCE(m->crossed, usage);
+	if (usage > READ_ONCE(m->peak))
 		WRITE_ONCE(m->peak, usage);
 	return true;
 }

@@ -5,5 +5,6 @@
 #include "state.h"
 
 void mcx_events_notify(struct mcx_memcg *m);
+void mcx_events_exit(void);
 
 #endif /* MCX_EVENTS_H */

@@ -12,6 +12,7 @@
 
 #include "btf.h"
 #include "debug.h"
+#include "events.h"
 #include "feature.h"
 #include "files.h"
 #include "hooks.h"
@@ -41,12 +42,9 @@ static int __init mcx_init(void)
 	mcx_wq = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!mcx_wq)
 		return -ENOMEM;
-	ret = mcx_state_init();
-	if (ret)
-		goto err_wq;
 	ret = mcx_reclaim_init();
 	if (ret)
-		goto err_state;
+		goto err_wq;
 	/* From here on users come; a policy is refused while a module is coming. */
 	ret = mcx_policy_init();
 	if (ret)
@@ -61,8 +59,6 @@ err_debug:
 	mcx_debug_exit();
 err_reclaim:
 	mcx_reclaim_exit();
-err_state:
-	mcx_state_exit();
 err_wq:
 	destroy_workqueue(mcx_wq);
 	return ret;
@@ -78,6 +74,7 @@ static void __exit mcx_exit(void)
 	/* What came online or went offline until the hooks were gone. */
 	mcx_state_stop();
 	mcx_reclaim_exit();
+	mcx_events_exit();
 	mcx_state_exit();
 	destroy_workqueue(mcx_wq);
 }

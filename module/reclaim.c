@@ -19,13 +19,16 @@
  * and dropped by whoever clears it.
  */
 #include <linux/cpumask.h>
-#include <linux/freezer.h>
 #include <linux/irq_work.h>
 #include <linux/ktime.h>
 #include <linux/llist.h>
+#include <linux/notifier.h>
 #include <linux/sched/clock.h>
+#include <linux/sched/isolation.h>
 #include <linux/smpboot.h>
 #include <linux/spinlock.h>
+#include <linux/suspend.h>
+#include <linux/wait_bit.h>
 
 #include "call.h"
 #include "compat.h"
@@ -65,18 +68,31 @@ static DEFINE_SPINLOCK(run_lock);
 static LIST_HEAD(run_queue);
 static cpumask_t idle_workers;
 
-/* Caller holds run_lock. */
-static void mcx_wake_worker(void)
+/* The system is about to sleep: no pass begins. run_lock for writing. */
+static bool paused;
+static atomic_t nr_passes = ATOMIC_INIT(0);
+
+/* Wakes the next idle worker of these CPUs, if there is one. */
+static bool mcx_wake_worker_of(const struct cpumask *cpus)
 {
 	int cpu;
 
 	/* Another CPU first: this one is allocating. */
-	for_each_cpu_wrap(cpu, &idle_workers, raw_smp_processor_id() + 1) {
+	for_each_cpu_wrap(cpu, cpus, raw_smp_processor_id() + 1) {
 		if (!cpumask_test_and_clear_cpu(cpu, &idle_workers))
 			continue;
 		wake_up_process(per_cpu(workers.task, cpu));
-		break;
+		return true;
 	}
+	return false;
+}
+
+/* Isolated CPUs only if there is no other. Caller holds run_lock. */
+static void mcx_wake_worker(void)
+{
+	if (!paused &&
+	    !mcx_wake_worker_of(housekeeping_cpumask(HK_TYPE_DOMAIN)))
+		mcx_wake_worker_of(&idle_workers);
 }
 
 /* Caller holds run_lock. */
@@ -124,6 +140,26 @@ void mcx_reclaim_kick(struct mcx_memcg *m)
 	llist_add(&m->kick, &kick->list);
 	irq_work_queue(&kick->work);
 	preempt_enable_notrace();
+}
+
+/**
+ * mcx_reclaim_nudge() - somebody waits for this cgroup's workers
+ * @m: the cgroup
+ *
+ * The worker that was woken for it is bound to its CPU, which may be held by
+ * real-time tasks, or not run at all for a while: wake one more.
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_nudge(struct mcx_memcg *m)
+{
+	mcx_reclaim_kick(m);
+	if (list_empty_careful(&m->run))
+		return;
+	spin_lock_irq(&run_lock);
+	if (!list_empty(&m->run))
+		mcx_wake_worker();
+	spin_unlock_irq(&run_lock);
 }
 
 static unsigned long mcx_excess(struct mcx_memcg *m)
@@ -262,8 +298,10 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 	struct mcx_memcg *m;
 
 	spin_lock_irq(&run_lock);
-	m = list_first_entry_or_null(&run_queue, struct mcx_memcg, run);
+	m = paused ? NULL : list_first_entry_or_null(&run_queue,
+						     struct mcx_memcg, run);
 	if (m) {
+		atomic_inc(&nr_passes);
 		cpumask_clear_cpu(raw_smp_processor_id(), &idle_workers);
 		list_del_init(&m->run);
 		*excess = mcx_excess(m);
@@ -283,7 +321,9 @@ static void mcx_done(struct mcx_memcg *m)
 	clear_bit(MCX_RECLAIMING, &m->flags);
 	/*
 	 * What was charged meanwhile found the bit set and left it to us: look
-	 * at usage after the bit. The hook charges, then tests.
+	 * at usage after the bit. The hook sees a batch just before it is charged,
+	 * so that the last one may be missed; the next, or a task that is paced for
+	 * it, kicks again.
 	 */
 	smp_mb__after_atomic();
 	admit = mcx_mark_admit(m);
@@ -322,7 +362,6 @@ static void mcx_worker_run(unsigned int cpu)
 	unsigned long excess, freed = 0;
 	struct mcx_memcg *m;
 
-	try_to_freeze();
 	m = mcx_take(&excess);
 	if (!m)
 		return;
@@ -332,24 +371,63 @@ static void mcx_worker_run(unsigned int cpu)
 	mcx_wake_waiters(m);
 	mcx_call_level(m, mcx_level(m));
 	mcx_finish(m, excess, freed);
+	if (atomic_dec_and_test(&nr_passes))
+		wake_up_var(&nr_passes);
 	cond_resched();
+}
+
+static bool mcx_work_to_do(void)
+{
+	return !READ_ONCE(paused) && !list_empty_careful(&run_queue);
 }
 
 static int mcx_worker_should_run(unsigned int cpu)
 {
-	if (!list_empty_careful(&run_queue) || freezing(current))
+	if (mcx_work_to_do())
 		return 1;
 	cpumask_set_cpu(cpu, &idle_workers);
 	/* Pairs with mcx_enqueue(). */
 	smp_mb__after_atomic();
-	return !list_empty_careful(&run_queue);
+	return mcx_work_to_do();
 }
 
-/* As kswapd: no page may be written once a suspended system's image is made. */
-static void mcx_worker_setup(unsigned int cpu)
+static void mcx_workers_pause(bool pause)
 {
-	set_freezable();
+	spin_lock_irq(&run_lock);
+	WRITE_ONCE(paused, pause);
+	if (!list_empty(&run_queue))
+		mcx_wake_worker();
+	spin_unlock_irq(&run_lock);
+	if (pause)
+		wait_var_event(&nr_passes, !atomic_read(&nr_passes));
 }
+
+/*
+ * No page may be written once a suspended system's image is made. The workers
+ * cannot be freezable for that, as kswapd is: threads of one CPU are parked when
+ * it goes, which a frozen one never does.
+ */
+static int mcx_pm_notify(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_SUSPEND_PREPARE:
+	case PM_RESTORE_PREPARE:
+		mcx_workers_pause(true);
+		break;
+	case PM_POST_HIBERNATION:
+	case PM_POST_SUSPEND:
+	case PM_POST_RESTORE:
+		mcx_workers_pause(false);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block pm_notifier = {
+	.notifier_call = mcx_pm_notify,
+};
 
 static void mcx_worker_park(unsigned int cpu)
 {
@@ -372,7 +450,6 @@ static struct smp_hotplug_thread worker_threads = {
 	.store = &workers.task,
 	.thread_should_run = mcx_worker_should_run,
 	.thread_fn = mcx_worker_run,
-	.setup = mcx_worker_setup,
 	.park = mcx_worker_park,
 	.cleanup = mcx_worker_cleanup,
 	.thread_comm = "memcg_ext/%u",
@@ -429,12 +506,15 @@ void mcx_reclaim_forget(struct mcx_memcg *m)
  */
 int mcx_reclaim_init(void)
 {
-	int cpu;
+	int cpu, ret;
 
 	/* Not at build time: 6.12 does not relocate a module's per-CPU data. */
 	for_each_possible_cpu(cpu)
 		per_cpu(kicks.work, cpu) = IRQ_WORK_INIT(mcx_kick_work);
-	return smpboot_register_percpu_thread(&worker_threads);
+	ret = smpboot_register_percpu_thread(&worker_threads);
+	if (!ret)
+		register_pm_notifier(&pm_notifier);
+	return ret;
 }
 
 /**
@@ -450,6 +530,7 @@ void mcx_reclaim_exit(void)
 	struct mcx_memcg *m;
 	int cpu;
 
+	unregister_pm_notifier(&pm_notifier);
 	for_each_possible_cpu(cpu)
 		irq_work_sync(&per_cpu(kicks.work, cpu));
 	smpboot_unregister_percpu_thread(&worker_threads);

@@ -21,8 +21,9 @@
  */
 #include <uapi/linux/bpf.h>
 #include <linux/cgroup.h>
+#include <linux/hashtable.h>
 #include <linux/mutex.h>
-#include <linux/rhashtable.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -31,7 +32,7 @@
 #include "state.h"
 
 /* How long a cgroup that comes online may take until it is visible. */
-#define MCX_ONLINE_DELAY	msecs_to_jiffies(10)
+#define MCX_SYNC_DELAY	msecs_to_jiffies(10)
 
 /* Pages a second, until measured: low enough to hold nobody for long. */
 #define MCX_INITIAL_RATE	50000
@@ -43,15 +44,14 @@ static void mcx_sync_work(struct work_struct *work);
 static DEFINE_MUTEX(state_mutex);
 static DECLARE_DELAYED_WORK(sync_work, mcx_sync_work);
 static LIST_HEAD(all_memcgs);
-static struct rhashtable memcg_table;
 static unsigned int walk_nr;
 
-static const struct rhashtable_params table_params = {
-	.key_len = sizeof(struct page_counter *),
-	.key_offset = offsetof(struct mcx_memcg, counter),
-	.head_offset = offsetof(struct mcx_memcg, hash),
-	.automatic_shrinking = true,
-};
+/*
+ * Of fixed size on purpose. A lookup in a bucket that an rhashtable is moving
+ * starts again until that is done; one in an NMI on the CPU that moves it would
+ * never end, and 7.x charges in NMI. 4096: two or three steps for 10,000 cgroups.
+ */
+static DEFINE_HASHTABLE(memcg_table, 12);
 
 /**
  * mcx_memcg_find() - our object of a cgroup
@@ -60,9 +60,15 @@ static const struct rhashtable_params table_params = {
  * Context: Any, NMI included, inside an RCU read-side section.
  * Return: the object, valid until the end of that section, or NULL.
  */
-struct mcx_memcg *mcx_memcg_find(struct page_counter *counter)
+struct mcx_memcg notrace *mcx_memcg_find(struct page_counter *counter)
 {
-	return rhashtable_lookup(&memcg_table, &counter, table_params);
+	struct mcx_memcg *m;
+
+	hash_for_each_possible_rcu_notrace(memcg_table, m, hash,
+					   (unsigned long)counter)
+		if (m->counter == counter)
+			return m;
+	return NULL;
 }
 
 /**
@@ -128,14 +134,10 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	init_waitqueue_head(&m->waiters);
 	mcx_reclaim_init_memcg(m);
 
-	if (rhashtable_lookup_insert_fast(&memcg_table, &m->hash,
-					  table_params))
-		goto err_stat;
+	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
 	return m;
 
-err_stat:
-	free_percpu(m->stat);
 err_free:
 	kfree(m);
 	return NULL;
@@ -185,7 +187,7 @@ static void mcx_memcg_remove(struct mcx_memcg *m)
 	set_bit(MCX_DYING, &m->flags);
 	mcx_memcg_lose_policy(m);
 	list_del(&m->all);
-	rhashtable_remove_fast(&memcg_table, &m->hash, table_params);
+	hash_del_rcu(&m->hash);
 	wake_up_all(&m->waiters);
 	mcx_reclaim_forget(m);
 	mcx_memcg_put(m);
@@ -310,6 +312,7 @@ static bool mcx_walk(struct mcx_memcg *top)
 			mcx_memcg_derive(m);
 		else
 			complete = false;
+		cond_resched();
 		rcu_read_lock();
 		/* The object has a reference now, or RCU holds the place. */
 		if (!created)
@@ -374,7 +377,7 @@ static bool mcx_sync(void)
 
 static void mcx_sync_later(void)
 {
-	queue_delayed_work(mcx_wq, &sync_work, MCX_ONLINE_DELAY);
+	queue_delayed_work(mcx_wq, &sync_work, MCX_SYNC_DELAY);
 }
 
 static void mcx_sync_work(struct work_struct *work)
@@ -436,8 +439,8 @@ static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 	struct mcx_memcg *parent = mcx_memcg_parent(memcg);
 	struct mcx_memcg *m = mcx_memcg_locked(memcg);
 
-	if (!privileged && !(parent && (parent->inherit ||
-					test_bit(MCX_MANAGED, &parent->flags))))
+	if (!privileged && !(parent && (test_bit(MCX_MANAGED, &parent->flags) ||
+					rcu_access_pointer(parent->up))))
 		return -EPERM;
 	if (!m && own == MCX_ENABLE_NO)
 		return 0;
@@ -653,8 +656,9 @@ static void notrace mcx_ended(struct ftrace_regs *fregs,
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
 	if (m) {
+		/* Not managed any more from here on; many may go at once. */
 		set_bit(how, &m->flags);
-		mod_delayed_work(mcx_wq, &sync_work, 0);
+		mcx_sync_later();
 	}
 	rcu_read_unlock();
 }
@@ -695,17 +699,6 @@ struct mcx_hook mcx_hook_reset = {
 };
 
 /**
- * mcx_state_init() - make the empty table
- *
- * Context: Process, from module init only.
- * Return: 0 or -errno.
- */
-int mcx_state_init(void)
-{
-	return rhashtable_init(&memcg_table, &table_params);
-}
-
-/**
  * mcx_state_stop() - let go of all cgroups for good
  *
  * Files and hooks must be gone, so that nobody configures any more and no work
@@ -730,5 +723,4 @@ void mcx_state_exit(void)
 {
 	/* Waits for the callbacks that free the last objects. */
 	rcu_barrier();
-	rhashtable_destroy(&memcg_table);
 }

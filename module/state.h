@@ -9,7 +9,6 @@
 #include <linux/page_counter.h>
 #include <linux/percpu.h>
 #include <linux/refcount.h>
-#include <linux/rhashtable-types.h>
 #include <linux/seq_file.h>
 #include <linux/timer.h>
 #include <linux/types.h>
@@ -41,6 +40,7 @@ enum mcx_enable {
  * @MCX_RESET: the controller was disabled here (css_reset)
  * @MCX_RECLAIMING: workers have it queued, serve it, or will retry
  * @MCX_IS_STUCK: the last passes freed nothing
+ * @MCX_NOTIFY: pollers of memory.ext.events are about to be woken
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -48,6 +48,7 @@ enum mcx_memcg_flag {
 	MCX_RESET,
 	MCX_RECLAIMING,
 	MCX_IS_STUCK,
+	MCX_NOTIFY,
 };
 
 /**
@@ -125,6 +126,7 @@ struct mcx_policy {
  * @empty: passes without gain in a row; run queue lock
  * @retry: comes back after an empty pass
  * @burst_at: jiffies when @burst decayed last; any worker, races are harmless
+ * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @rcu: for freeing
  */
@@ -142,7 +144,7 @@ struct mcx_memcg {
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;
-	struct rhash_head hash;
+	struct hlist_node hash;
 	struct list_head all;
 	u32 level;
 	enum mcx_enable own;
@@ -157,6 +159,7 @@ struct mcx_memcg {
 	struct timer_list retry;
 	unsigned long burst_at;
 
+	struct llist_node notify;
 	wait_queue_head_t waiters;
 	struct rcu_head rcu;
 };
@@ -168,7 +171,6 @@ struct mcx_memcg {
 
 extern struct workqueue_struct *mcx_wq;
 
-int mcx_state_init(void);
 void mcx_state_stop(void);
 void mcx_state_exit(void);
 void mcx_state_clear(void);
