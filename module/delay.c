@@ -90,6 +90,30 @@ bool notrace mcx_delay_add(unsigned int ms)
 					   FIELD_MAX(ENTRY_TIME))) == entry;
 }
 
+/* What current owes; the entry is left in @e, its value in @entry. */
+static notrace unsigned int mcx_delay_of_current(atomic64_t **e, u64 *entry)
+{
+	*e = mcx_delay_find(entry);
+	if (!*e || FIELD_GET(ENTRY_PID, *entry) != current->pid ||
+	    mcx_delay_void(*entry))
+		return 0;
+	return FIELD_GET(ENTRY_MS, *entry);
+}
+
+/**
+ * mcx_delay_owed() - does current have to wait because a policy said so
+ *
+ * Context: task.
+ * Return: true if it has to.
+ */
+bool notrace mcx_delay_owed(void)
+{
+	atomic64_t *e;
+	u64 entry;
+
+	return mcx_delay_of_current(&e, &entry);
+}
+
 /**
  * mcx_delay_take() - how long current shall wait; it is told once
  *
@@ -99,12 +123,11 @@ bool notrace mcx_delay_add(unsigned int ms)
 unsigned int notrace mcx_delay_take(void)
 {
 	atomic64_t *e;
+	unsigned int ms;
 	u64 entry;
 
-	e = mcx_delay_find(&entry);
-	if (!e || FIELD_GET(ENTRY_PID, entry) != current->pid)
-		return 0;
-	if (atomic64_cmpxchg(e, entry, 0) != entry || mcx_delay_void(entry))
-		return 0;
-	return FIELD_GET(ENTRY_MS, entry);
+	ms = mcx_delay_of_current(&e, &entry);
+	if (ms && atomic64_cmpxchg(e, entry, 0) != entry)
+		ms = 0;
+	return ms;
 }

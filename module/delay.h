@@ -3,6 +3,7 @@
 #define MCX_DELAY_H
 
 bool mcx_delay_add(unsigned int ms);
+bool mcx_delay_owed(void);
 unsigned int mcx_delay_take(void);
 
 #endif /* MCX_DELAY_H */

@@ -176,9 +176,17 @@ static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 }
 
 /*
- * Where shall a call of the over-high handler go. The kernel charges the mm's
- * cgroup there; on cgroup v2 all threads of a process share it.
+ * The cgroup that the kernel's handler would look at: of the mm's owner, which
+ * another process may share before it executes something. Under RCU.
  */
+static notrace struct mem_cgroup *mcx_current_memcg(void)
+{
+	struct mm_struct *mm = current->mm;
+
+	return mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
+}
+
+/* Where shall a call of the over-high handler go. */
 static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
 					 gfp_t gfp_mask)
 {
@@ -187,7 +195,7 @@ static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
 	struct mcx_memcg *own, *m;
 
 	rcu_read_lock();
-	memcg = mem_cgroup_from_task(current);
+	memcg = mcx_current_memcg();
 	own = memcg ? mcx_memcg_find(&memcg->memory) : NULL;
 	if (own) {
 		m = mcx_memcg_managed(own) ? own : rcu_dereference(own->up);
@@ -205,7 +213,11 @@ static bool mcx_wait(struct mcx_memcg *m, u64 nsec,
 	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
 	DEFINE_WAIT(wait);
 
-	prepare_to_wait(&m->waiters, &wait, TASK_KILLABLE | TASK_FREEZABLE);
+	/*
+	 * Not TASK_FREEZABLE: who is frozen in here, by a cgroup v1 freezer, would
+	 * keep the module from unloading. A slice later it is frozen outside.
+	 */
+	prepare_to_wait(&m->waiters, &wait, TASK_KILLABLE);
 	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
 					 HRTIMER_MODE_REL);
@@ -254,7 +266,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
-		mcx_reclaim_kick(m);
+		mcx_reclaim_nudge(m);
 		go_on = mcx_wait(m, delay - waited, mcx_memcg_managed);
 		waited = ktime_get_ns() - start;
 		delay = min(mcx_delay(m, nr_pages), *left);
@@ -280,7 +292,7 @@ static struct mcx_memcg *mcx_next_level(struct mcx_memcg *m)
 	if (m) {
 		next = rcu_dereference(m->up);
 	} else {
-		memcg = mem_cgroup_from_task(current);
+		memcg = mcx_current_memcg();
 		next = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
 	}
 	while (next && !mcx_memcg_tryget(next))
@@ -321,7 +333,7 @@ static struct mcx_memcg *mcx_own(void)
 	struct mem_cgroup *memcg;
 
 	rcu_read_lock();
-	memcg = mem_cgroup_from_task(current);
+	memcg = mcx_current_memcg();
 	if (memcg)
 		own = mcx_memcg_lookup(memcg);
 	rcu_read_unlock();
@@ -349,20 +361,23 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 	psi_memstall_leave(&pflags);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
-	if (waited < delay && !READ_ONCE(draining) && mcx_has_policy(own))
-		mcx_throttle_charge(1, div_u64(delay - waited, NSEC_PER_MSEC));
+	/* Without TIF_NOTIFY_RESUME, which would hold up the signal's handler. */
+	if (waited < delay && signal_pending(current) &&
+	    mcx_delay_add(div_u64(delay - waited, NSEC_PER_MSEC)))
+		current->memcg_nr_pages_over_high++;
 	mcx_memcg_put(own);
 }
 
-/* Would mcx_pay() wait at any level? */
+/* Would current be held on its return to user mode, by us or by the kernel? */
 static bool mcx_must_wait(unsigned int debt)
 {
 	struct mem_cgroup *memcg;
 	struct mcx_memcg *m;
-	bool wait = false;
+	bool wait;
 
 	rcu_read_lock();
-	memcg = mem_cgroup_from_task(current);
+	memcg = mcx_current_memcg();
+	wait = mcx_delay_owed() || (memcg && !mcx_all_ours(memcg));
 	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
 	for (; m && !wait; m = rcu_dereference(m->up))
 		wait = mcx_delay(m, mcx_debt_pages(debt));
