@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include <bpf/libbpf.h>
 
 #include "lib.h"
+#include "libpolicy.h"
 #include "ops.h"
 #include "policy_cases.skel.h"
 
@@ -27,16 +27,6 @@
 #define CHILD	TOP "/child"
 #define OTHER	"mcx-test-policy-other"
 #define DEBUGFS	"/sys/kernel/debug/memcg_ext/"
-#define SHIPPED	"/mcx/lib/memcg_ext/"
-
-static uint64_t cg_id(const char *cg)
-{
-	char path[256];
-	struct stat st;
-
-	cg_path(path, sizeof(path), cg, NULL);
-	return stat(path, &st) ? 0 : st.st_ino;
-}
 
 /* libbpf's own lines, only when something is wrong. */
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list args)
@@ -160,31 +150,6 @@ static struct bpf_link *attach(struct bpf_map *map)
 	return bpf_map__attach_struct_ops(map);
 }
 
-/* One of bpf/, on @cg; the object is left in @obj. */
-static struct bpf_link *attach_shipped(const char *file, const char *cg,
-				       struct bpf_object **obj)
-{
-	char path[256];
-	struct bpf_map *map;
-	uint64_t *id;
-	size_t size;
-
-	snprintf(path, sizeof(path), SHIPPED "%s", file);
-	*obj = bpf_object__open_file(path, NULL);
-	if (!*obj)
-		return NULL;
-	bpf_object__for_each_map(map, *obj) {
-		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
-			break;
-	}
-	/* cgroup_id comes after the five members. */
-	id = (uint64_t *)bpf_map__initial_value(map, &size) + 5;
-	*id = cg_id(cg);
-	if (bpf_object__load(*obj))
-		return NULL;
-	return attach(map);
-}
-
 static void test_simple(void)
 {
 	struct bpf_object *obj;
@@ -193,7 +158,7 @@ static void test_simple(void)
 
 	cg_write(TOP, "memory.high", "32M");
 	ktap_ok(!mcx_manage(TOP), "managed");
-	link = attach_shipped("mcx_simple.bpf.o", TOP, &obj);
+	link = policy_attach("mcx_simple.bpf.o", TOP, &obj);
 	if (!ktap_ok(link, "mcx_simple loads and attaches (%s)",
 		     strerror(errno)))
 		return;

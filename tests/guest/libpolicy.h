@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Attaching the policies of bpf/ as they are installed, for tests that are not
+ * about mcxctl.
+ */
+#ifndef MCX_TEST_LIBPOLICY_H
+#define MCX_TEST_LIBPOLICY_H
+
+#include <stdint.h>
+
+struct bpf_link;
+struct bpf_object;
+
+/* The id of a cgroup; 0 if there is none. */
+uint64_t cg_id(const char *cg);
+
+/* NULL on failure, with errno; the object is left in @obj, to be closed. */
+struct bpf_link *policy_attach(const char *file, const char *cg,
+			       struct bpf_object **obj);
+
+#endif
