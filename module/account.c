@@ -31,10 +31,10 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_stat_inc(m, batches);
 	mcx_stat_add(m, charged_pages, nr_pages);
 
-	if (usage <= mcx_mark_wake(admit))
+	if (usage <= mcx_mark_wake(m, admit))
 		return false;
 	mcx_reclaim_kick(m);
-	if (usage <= mcx_mark_pace(admit))
+	if (usage <= mcx_mark_pace(m, admit))
 		return false;
 	if (usage <= admit) {
 		WRITE_ONCE(m->crossed, admit);

@@ -29,6 +29,7 @@
  * does not see it. The value never changed.
  */
 #define MCX_RECLAIM_MAY_SWAP	BIT(1)
+#define MCX_RECLAIM_PROACTIVE	BIT(2)
 
 /**
  * mcx_memory_event() - raise one of memory.events as the kernel does

@@ -7,12 +7,15 @@
  *
  * Locking: a file being read or written holds up rmdir, which holds
  * cgroup_mutex: nothing here takes that mutex or writes another cgroup file.
+ * conf_mutex is for writers of memory.ext.reclaim, outside of the state mutex.
  */
 #include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/string.h>
 
+#include "conf.h"
 #include "files.h"
 #include "hooks.h"
 #include "mark.h"
@@ -43,6 +46,8 @@ static const enum mcx_stat event_stats[] = {
 	MCX_STAT_over_high, MCX_STAT_stuck,
 };
 
+static DEFINE_MUTEX(conf_mutex);
+
 static struct mem_cgroup *mcx_seq_memcg(struct seq_file *s)
 {
 	return mem_cgroup_from_css(seq_css(s));
@@ -69,6 +74,31 @@ static ssize_t mcx_enable_write(struct kernfs_open_file *of, char *buf,
 	return ret ?: nbytes;
 }
 
+static int mcx_reclaim_conf_show(struct seq_file *s, void *v)
+{
+	struct mcx_conf conf = mcx_state_conf(mcx_seq_memcg(s));
+
+	mcx_conf_show(s, &conf);
+	return 0;
+}
+
+static ssize_t mcx_reclaim_conf_write(struct kernfs_open_file *of, char *buf,
+				      size_t nbytes, loff_t off)
+{
+	struct mem_cgroup *memcg = mem_cgroup_from_css(of_css(of));
+	struct mcx_conf conf;
+	int ret;
+
+	/* Who writes one key must not take back another's. */
+	mutex_lock(&conf_mutex);
+	conf = mcx_state_conf(memcg);
+	ret = mcx_conf_parse(&conf, buf);
+	if (!ret)
+		ret = mcx_state_configure(memcg, &conf);
+	mutex_unlock(&conf_mutex);
+	return ret ?: nbytes;
+}
+
 static void mcx_show_pages(struct seq_file *s, const char *key,
 			   unsigned long pages)
 {
@@ -87,9 +117,9 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 				       READ_ONCE(m->counter->max)));
 	mcx_show_pages(s, "admit_mark", admit);
 	if (admit < PAGE_COUNTER_MAX) {
-		mcx_show_pages(s, "pace_mark", mcx_mark_pace(admit));
-		mcx_show_pages(s, "wake_mark", mcx_mark_wake(admit));
-		mcx_show_pages(s, "target_mark", mcx_mark_target(admit));
+		mcx_show_pages(s, "pace_mark", mcx_mark_pace(m, admit));
+		mcx_show_pages(s, "wake_mark", mcx_mark_wake(m, admit));
+		mcx_show_pages(s, "target_mark", mcx_mark_target(m, admit));
 	}
 	mcx_show_pages(s, "burst", READ_ONCE(m->burst));
 	seq_printf(s, "rate %llu\n", (u64)READ_ONCE(m->rate) * PAGE_SIZE);
@@ -144,6 +174,12 @@ static struct cftype mcx_cftypes[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = mcx_enable_show,
 		.write = mcx_enable_write,
+	},
+	{
+		.name = "ext.reclaim",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_reclaim_conf_show,
+		.write = mcx_reclaim_conf_write,
 	},
 	{
 		.name = "ext.stat",

@@ -21,6 +21,9 @@
  * The gap must cover what is charged until a woken worker has freed its first
  * pages: 1/16 of the limit, at least one batch per CPU (the kernel keeps that
  * much charged in advance), at most 8 MiB.
+ *
+ * All that is headroom=auto in memory.ext.reclaim. With a number instead, wake is
+ * that far below the tighter limit, and admit half as far below memory.max.
  */
 #ifndef MCX_MARK_H
 #define MCX_MARK_H
@@ -43,6 +46,19 @@ static inline unsigned long mcx_headroom(struct mcx_memcg *m, unsigned long max)
 	return clamp(burst, max / 32, max / 3);
 }
 
+/* The same as configured, to wake; 0: it is not. */
+static inline unsigned long mcx_room(struct mcx_memcg *m, unsigned long limit)
+{
+	unsigned long room = READ_ONCE(m->conf.headroom);
+	unsigned int percent = READ_ONCE(m->conf.percent);
+
+	if (likely(!room && !percent))
+		return 0;
+	if (percent)
+		room = limit * percent / 100;
+	return clamp(room, min(MCX_BATCH, limit / 2), limit / 2);
+}
+
 /* Pages of usage above which tasks are held, PAGE_COUNTER_MAX without limit. */
 static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
 {
@@ -50,32 +66,42 @@ static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
 	unsigned long max = READ_ONCE(m->counter->max);
 
 	if (max < PAGE_COUNTER_MAX)
-		high = min(high, max - mcx_headroom(m, max));
+		high = min(high, max - (mcx_room(m, max) / 2 ?:
+					mcx_headroom(m, max)));
 	return high;
 }
 
 /* Pages between one mark and the next but one. */
-static inline unsigned long mcx_gap(unsigned long admit)
+static inline unsigned long mcx_gap(struct mcx_memcg *m, unsigned long admit)
 {
 	unsigned long least = MCX_BATCH * num_online_cpus();
+	unsigned long limit = min(READ_ONCE(m->counter->high),
+				  READ_ONCE(m->counter->max));
+	unsigned long room = mcx_room(m, limit);
 
+	/* admit was read before: a limit may have changed since. */
+	if (unlikely(room))
+		return min(max(admit + room, limit) - limit, admit / 2);
 	return min(clamp(admit / 16, least, max(least, MCX_MAX_GAP)),
 		   admit / 4);
 }
 
-static inline unsigned long mcx_mark_pace(unsigned long admit)
+static inline unsigned long mcx_mark_pace(struct mcx_memcg *m,
+					  unsigned long admit)
 {
-	return admit - mcx_gap(admit) / 2;
+	return admit - mcx_gap(m, admit) / 2;
 }
 
-static inline unsigned long mcx_mark_wake(unsigned long admit)
+static inline unsigned long mcx_mark_wake(struct mcx_memcg *m,
+					  unsigned long admit)
 {
-	return admit - mcx_gap(admit);
+	return admit - mcx_gap(m, admit);
 }
 
-static inline unsigned long mcx_mark_target(unsigned long admit)
+static inline unsigned long mcx_mark_target(struct mcx_memcg *m,
+					  unsigned long admit)
 {
-	return admit - 2 * mcx_gap(admit);
+	return admit - 2 * mcx_gap(m, admit);
 }
 
 /* How close a managed cgroup is to its limits. */
@@ -88,9 +114,9 @@ static inline enum mcx_level mcx_level(struct mcx_memcg *m)
 		return MCX_LEVEL_STUCK;
 	if (usage > admit)
 		return MCX_LEVEL_HELD;
-	if (usage > mcx_mark_pace(admit))
+	if (usage > mcx_mark_pace(m, admit))
 		return MCX_LEVEL_PACED;
-	return usage > mcx_mark_wake(admit) ? MCX_LEVEL_LOW : MCX_LEVEL_OK;
+	return usage > mcx_mark_wake(m, admit) ? MCX_LEVEL_LOW : MCX_LEVEL_OK;
 }
 
 #endif /* MCX_MARK_H */

@@ -165,7 +165,7 @@ void mcx_reclaim_nudge(struct mcx_memcg *m)
 static unsigned long mcx_excess(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
-	unsigned long target = mcx_mark_target(mcx_mark_admit(m));
+	unsigned long target = mcx_mark_target(m, mcx_mark_admit(m));
 
 	if (!mcx_memcg_managed(m) || usage <= target)
 		return 0;
@@ -208,7 +208,7 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 
 	/* Missing one that is just going to sleep costs it one slice at most. */
 	if (waitqueue_active(&m->waiters) &&
-	    page_counter_read(m->counter) <= admit - mcx_gap(admit) / 4)
+	    page_counter_read(m->counter) <= admit - mcx_gap(m, admit) / 4)
 		wake_up_all(&m->waiters);
 }
 
@@ -217,11 +217,17 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 {
 	struct mcx_worker *w = raw_cpu_ptr(&workers);
 	u64 cpu = current->se.sum_exec_runtime, wall = local_clock();
+	int swappiness = READ_ONCE(m->conf.swappiness);
+	unsigned int options = MCX_RECLAIM_MAY_SWAP;
 	unsigned long freed;
 
+	/* The kernel heeds a swappiness in proactive reclaim only. */
+	if (swappiness >= 0)
+		options |= MCX_RECLAIM_PROACTIVE;
 	excess = clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX);
 	freed = static_call(mcx_try_to_free)(m->memcg, excess, GFP_KERNEL,
-					     MCX_RECLAIM_MAY_SWAP, NULL);
+					     options, swappiness < 0 ?
+					     NULL : &swappiness);
 
 	mcx_learn_rate(m, freed, local_clock() - wall);
 	mcx_learn_burst(m, freed);
@@ -328,7 +334,7 @@ static void mcx_done(struct mcx_memcg *m)
 	smp_mb__after_atomic();
 	admit = mcx_mark_admit(m);
 	if (mcx_memcg_managed(m) &&
-	    page_counter_read(m->counter) > mcx_mark_wake(admit))
+	    page_counter_read(m->counter) > mcx_mark_wake(m, admit))
 		mcx_reclaim_kick(m);
 	mcx_memcg_put(m);
 }

@@ -127,6 +127,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 
 	m->memcg = memcg;
 	m->counter = &memcg->memory;
+	m->conf = MCX_CONF_DEFAULT;
 	m->rate = MCX_INITIAL_RATE;
 	m->burst = MCX_INITIAL_BURST;
 	m->burst_at = jiffies;
@@ -216,7 +217,10 @@ static struct mcx_memcg *mcx_memcg_parent(struct mem_cgroup *memcg)
 /* Is there anything here that needs objects from here down? */
 static bool mcx_configured(struct mcx_memcg *m)
 {
-	return m->own != MCX_ENABLE_NO || m->attached;
+	struct mcx_conf def = MCX_CONF_DEFAULT;
+
+	return m->own != MCX_ENABLE_NO || m->attached ||
+	       memcmp(&m->conf, &def, sizeof(def));
 }
 
 /* Is an ancestor configured, so that a walk from there comes by here? */
@@ -330,6 +334,7 @@ static void mcx_apply_resets(void)
 	list_for_each_entry(m, &all_memcgs, all)
 		if (test_and_clear_bit(MCX_RESET, &m->flags)) {
 			m->own = MCX_ENABLE_NO;
+			m->conf = MCX_CONF_DEFAULT;
 			mcx_memcg_lose_policy(m);
 		}
 }
@@ -411,8 +416,10 @@ void mcx_state_clear(void)
 	struct mcx_memcg *m;
 
 	mutex_lock(&state_mutex);
-	list_for_each_entry(m, &all_memcgs, all)
+	list_for_each_entry(m, &all_memcgs, all) {
 		m->own = MCX_ENABLE_NO;
+		m->conf = MCX_CONF_DEFAULT;
+	}
 	mcx_sync();
 	mutex_unlock(&state_mutex);
 }
@@ -501,6 +508,62 @@ enum mcx_enable mcx_state_get(struct mem_cgroup *memcg)
 		mcx_memcg_put(m);
 	}
 	return own;
+}
+
+/* Member by member: the charge hook reads them without a lock. */
+static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf)
+{
+	WRITE_ONCE(m->conf.headroom, conf->headroom);
+	WRITE_ONCE(m->conf.percent, conf->percent);
+	WRITE_ONCE(m->conf.swappiness, conf->swappiness);
+	/* More headroom may be wanted now: no charge would tell. */
+	if (mcx_memcg_managed(m))
+		mcx_reclaim_kick(m);
+}
+
+/**
+ * mcx_state_configure() - set how the workers reclaim from a cgroup
+ * @memcg: the cgroup; it need not be managed
+ * @conf: all of it
+ *
+ * Context: Process, under a write to a cgroup file. May sleep.
+ * Return: 0, -ENODEV (the cgroup is going), -ENOMEM or -EINTR.
+ */
+int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf)
+{
+	struct mcx_memcg *m;
+
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	m = mcx_memcg_get_locked(memcg);
+	if (!IS_ERR(m)) {
+		mcx_memcg_configure(m, conf);
+		if (!mcx_sync())
+			mcx_sync_later();
+	}
+	mutex_unlock(&state_mutex);
+	return PTR_ERR_OR_ZERO(m);
+}
+
+/**
+ * mcx_state_conf() - how the workers reclaim from a cgroup
+ * @memcg: the cgroup
+ *
+ * Context: Process. May sleep.
+ * Return: what was set, or the default.
+ */
+struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
+	struct mcx_conf conf = MCX_CONF_DEFAULT;
+
+	if (m) {
+		mutex_lock(&state_mutex);
+		conf = m->conf;
+		mutex_unlock(&state_mutex);
+		mcx_memcg_put(m);
+	}
+	return conf;
 }
 
 /* As for cgroup programs: who is attached above must allow it. */

@@ -99,6 +99,20 @@ struct mcx_policy {
 };
 
 /**
+ * struct mcx_conf - what memory.ext.reclaim says
+ * @headroom: pages; 0: not given
+ * @percent: the same as percent of the limit; 0: not given
+ * @swappiness: 0 to 200 for reclaim by the workers; -1: the system's
+ */
+struct mcx_conf {
+	unsigned long headroom;
+	unsigned int percent;
+	int swappiness;
+};
+
+#define MCX_CONF_DEFAULT	((struct mcx_conf) { .swappiness = -1 })
+
+/**
  * struct mcx_memcg - what we know of one cgroup at or below a configured one
  * @counter: &@memcg->memory, the key by which the charge hook finds us
  * @flags: enum mcx_memcg_flag
@@ -110,6 +124,8 @@ struct mcx_policy {
  * @crossed: where the admission mark was when usage last passed it; as @burst
  *	grows that mark falls, which must not count as a burst itself
  * @rate: pages a second that one worker frees here, smoothed
+ * @conf: memory.ext.reclaim; state mutex for writing, each member by itself for
+ *	reading
  * @stat: counters
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
@@ -140,6 +156,7 @@ struct mcx_memcg {
 	unsigned long peak;
 	unsigned long crossed;
 	unsigned long rate;
+	struct mcx_conf conf;
 	struct mcx_stat_cpu __percpu *stat;
 
 	struct mem_cgroup *memcg;
@@ -179,6 +196,8 @@ void mcx_state_hook(unsigned long ip, struct ftrace_regs *fregs);
 int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
 		  bool privileged);
 enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
+int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf);
+struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
 void mcx_state_detach(struct mcx_policy *p);
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,

@@ -237,7 +237,7 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 {
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long admit = mcx_mark_admit(m);
-	unsigned long pace = mcx_mark_pace(admit);
+	unsigned long pace = mcx_mark_pace(m, admit);
 	u64 base;
 
 	if (usage <= pace || admit >= PAGE_COUNTER_MAX)

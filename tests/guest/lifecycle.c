@@ -96,6 +96,53 @@ static void test_bad_input(void)
 		"white space around a value is accepted");
 }
 
+/* memory.ext.reclaim: what is not named stays, and bad input changes nothing. */
+static void test_reclaim_file(void)
+{
+	static const char *const bad[] = {
+		" ", "headroom", "headroom=", "headroom=x", "headroom=-1",
+		"headroom=1Mx", "headroom=%", "swappiness=-1", "swappiness=1k",
+		"swappines=1", "headroom=2M swappiness=x", "cpu=cgroup",
+	};
+	static const char *const range[] = {
+		"headroom=0", "headroom=0%", "headroom=51%", "swappiness=201",
+		"headroom=99999999999999999999999",
+	};
+	const char *kept = "headroom=8388608 swappiness=7";
+	size_t i, good = 0;
+
+	ktap_ok(reads(TOP, "memory.ext.reclaim",
+		      "headroom=auto swappiness=default"),
+		"memory.ext.reclaim: the default");
+	cg_write(TOP, "memory.ext.reclaim", "swappiness=7");
+	ktap_ok(!cg_write(TOP, "memory.ext.reclaim", " headroom=8M\n") &&
+		reads(TOP, "memory.ext.reclaim", kept),
+		"what is not named stays, and unmanaged it is kept, too");
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		good += cg_write(TOP, "memory.ext.reclaim", bad[i]) < 0 &&
+			reads(TOP, "memory.ext.reclaim", kept);
+	ktap_ok(good == i, "%zu of %zu bad lines change nothing", good, i);
+	good = 0;
+	for (i = 0; i < sizeof(range) / sizeof(range[0]); i++)
+		good += cg_write(TOP, "memory.ext.reclaim", range[i]) ==
+			-ERANGE && reads(TOP, "memory.ext.reclaim", kept);
+	ktap_ok(good == i, "%zu of %zu values out of range neither", good, i);
+
+	cg_write(TOP, "memory.high", "64M");
+	cg_write(TOP, "memory.ext.enable", "1");
+	ktap_ok(cg_key(TOP, "memory.ext.stat", "wake_mark") == 56LL << 20,
+		"headroom=8M: the workers wake 8 MiB below memory.high");
+	cg_write(TOP, "memory.ext.reclaim", "headroom=25%");
+	cg_write(TOP, "memory.high", "max");
+	cg_write(TOP, "memory.max", "64M");
+	ktap_ok(cg_key(TOP, "memory.ext.stat", "wake_mark") == 48LL << 20 &&
+		cg_key(TOP, "memory.ext.stat", "admit_mark") == 56LL << 20,
+		"headroom=25%%: a quarter below memory.max, admission half way");
+	cg_write(TOP, "memory.max", "max");
+	cg_write(TOP, "memory.ext.enable", "0");
+	cg_write(TOP, "memory.ext.reclaim", "headroom=auto swappiness=default");
+}
+
 static void test_inheritance(void)
 {
 	ktap_ok(!cg_write(TOP, "memory.ext.enable", "1") &&
@@ -327,6 +374,7 @@ int main(void)
 	ktap_start();
 	test_files();
 	test_bad_input();
+	test_reclaim_file();
 	test_inheritance();
 	test_detach();
 	test_rmdir();

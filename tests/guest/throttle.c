@@ -167,6 +167,26 @@ static void test_unmanaged(void)
 	cg_write(THEIRS, "memory.high", "max");
 }
 
+/* Pages that the workers swapped out of a hog of 32 MiB over 16 MiB. */
+static long long swapped_out(const char *conf)
+{
+	long long before = read_key("/proc/vmstat", "pswpout");
+
+	cg_write(OURS, "memory.ext.reclaim", conf);
+	ends_within(hog(OURS, 32, false), 20);
+	return read_key("/proc/vmstat", "pswpout") - before;
+}
+
+static void test_swappiness(void)
+{
+	long long none = swapped_out("swappiness=0");
+	long long some = swapped_out("swappiness=default");
+
+	ktap_ok(none == 0 && some > 0,
+		"memory.ext.reclaim: swappiness=0 swaps out %lld pages, default %lld",
+		none, some);
+}
+
 static void test_swap_high(void)
 {
 	long long events;
@@ -183,6 +203,7 @@ static void test_swap_high(void)
 	ktap_ok(events > 0, "memory.swap.high is still enforced (high %lld)",
 		events);
 	cg_write(OURS, "memory.swap.high", "max");
+	test_swappiness();
 	cg_write(OURS, "memory.high", "max");
 	swapoff("/dev/vdd");
 }

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What stands in memory.ext.reclaim: words key=value, in any order; what is not
+ * named stays as it is.
+ *
+ * Locking: none; works on copies.
+ */
+#include <linux/ctype.h>
+#include <linux/kernel.h>
+#include <linux/limits.h>
+#include <linux/parser.h>
+#include <linux/seq_file.h>
+#include <linux/string.h>
+
+#include "conf.h"
+
+#define MCX_MAX_PERCENT		50
+#define MCX_MAX_DIGITS		18	/* below 2^63 without a suffix */
+#define MCX_MAX_SWAPPINESS	200
+
+enum { OPT_HEADROOM, OPT_SWAPPINESS, OPT_UNKNOWN };
+
+static const match_table_t tokens = {
+	{ OPT_HEADROOM, "headroom=%s" },
+	{ OPT_SWAPPINESS, "swappiness=%s" },
+	{ OPT_UNKNOWN, NULL },
+};
+
+static int mcx_parse_headroom(struct mcx_conf *conf, char *value)
+{
+	unsigned long long bytes;
+	unsigned int percent;
+	char *end;
+
+	if (!strcmp(value, "auto")) {
+		conf->headroom = 0;
+		conf->percent = 0;
+		return 0;
+	}
+	/* memparse() takes what is no number for 0, and does not see overflow. */
+	if (!isdigit(*value))
+		return -EINVAL;
+	if (strspn(value, "0123456789") > MCX_MAX_DIGITS)
+		return -ERANGE;
+	end = value + strlen(value) - 1;
+	if (*end == '%') {
+		*end = '\0';
+		if (kstrtouint(value, 10, &percent))
+			return -EINVAL;
+		if (!percent || percent > MCX_MAX_PERCENT)
+			return -ERANGE;
+		conf->headroom = 0;
+		conf->percent = percent;
+		return 0;
+	}
+	bytes = memparse(value, &end);
+	if (*end)
+		return -EINVAL;
+	if (bytes < PAGE_SIZE || bytes > LONG_MAX)
+		return -ERANGE;
+	conf->headroom = bytes >> PAGE_SHIFT;
+	conf->percent = 0;
+	return 0;
+}
+
+static int mcx_parse_swappiness(struct mcx_conf *conf, const char *value)
+{
+	unsigned int swappiness;
+
+	if (!strcmp(value, "default")) {
+		conf->swappiness = -1;
+		return 0;
+	}
+	if (kstrtouint(value, 10, &swappiness))
+		return -EINVAL;
+	if (swappiness > MCX_MAX_SWAPPINESS)
+		return -ERANGE;
+	conf->swappiness = swappiness;
+	return 0;
+}
+
+static int mcx_parse_word(struct mcx_conf *conf, char *word)
+{
+	substring_t args[MAX_OPT_ARGS];
+
+	switch (match_token(word, tokens, args)) {
+	case OPT_HEADROOM:
+		return mcx_parse_headroom(conf, args[0].from);
+	case OPT_SWAPPINESS:
+		return mcx_parse_swappiness(conf, args[0].from);
+	}
+	return -EINVAL;
+}
+
+/**
+ * mcx_conf_parse() - read a line of memory.ext.reclaim
+ * @conf: what is changed; undefined after an error
+ * @text: the line; changed, too
+ *
+ * Context: Any.
+ * Return: 0, -EINVAL (no such key, no such value, or nothing at all), or -ERANGE.
+ */
+int mcx_conf_parse(struct mcx_conf *conf, char *text)
+{
+	bool any = false;
+	char *word;
+	int ret;
+
+	while ((word = strsep(&text, " \t\n"))) {
+		if (!*word)
+			continue;
+		ret = mcx_parse_word(conf, word);
+		if (ret)
+			return ret;
+		any = true;
+	}
+	return any ? 0 : -EINVAL;
+}
+
+/**
+ * mcx_conf_show() - print it as it can be written
+ * @s: where to
+ * @conf: what
+ *
+ * Context: Process.
+ */
+void mcx_conf_show(struct seq_file *s, const struct mcx_conf *conf)
+{
+	if (conf->percent)
+		seq_printf(s, "headroom=%u%%", conf->percent);
+	else if (conf->headroom)
+		seq_printf(s, "headroom=%llu",
+			   (u64)conf->headroom << PAGE_SHIFT);
+	else
+		seq_puts(s, "headroom=auto");
+	if (conf->swappiness < 0)
+		seq_puts(s, " swappiness=default\n");
+	else
+		seq_printf(s, " swappiness=%d\n", conf->swappiness);
+}
