@@ -312,6 +312,6 @@ int cgroup_walk(const char *top, int (*visit)(const char *cgroup, void *arg),
 
 		ret = cgroup_walk(cgroup, visit, arg);
 	}
-	root_subdirs_free(names, n);
+	root_names_free(names, n);
 	return ret;
 }

@@ -61,6 +61,25 @@ void doctor_report(enum verdict verdict, const char *what, const char *fix,
 }
 
 /**
+ * doctor_run - do all checks
+ * @cgroup: this cgroup, too; may be NULL
+ *
+ * Without --json they are printed as they are made.
+ *
+ * Return: a new array of the findings with --json, else NULL.
+ */
+struct json_object *doctor_run(const char *cgroup)
+{
+	findings = opts.json ? json_object_new_array() : NULL;
+	doctor_kernel();
+	doctor_module();
+	doctor_machine();
+	doctor_cgroups(cgroup);
+	doctor_build();
+	return findings;
+}
+
+/**
  * cmd_doctor - mcxctl doctor
  * @argc: number of operands
  * @argv: a cgroup; optional
@@ -69,14 +88,9 @@ void doctor_report(enum verdict verdict, const char *what, const char *fix,
  */
 int cmd_doctor(int argc, char **argv)
 {
-	if (opts.json)
-		findings = json_object_new_array();
-	doctor_kernel();
-	doctor_module();
-	doctor_machine();
-	doctor_cgroups(argc ? argv[0] : NULL);
-	doctor_build();
-	if (opts.json)
-		out_json(findings);
+	struct json_object *list = doctor_run(argc ? argv[0] : NULL);
+
+	if (list)
+		out_json(list);
 	return nr_fails ? EXIT_FAILED : EXIT_OK;
 }

@@ -14,6 +14,8 @@ enum verdict { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
 void doctor_report(enum verdict verdict, const char *what, const char *fix,
 		   const char *fmt, ...) __printf(4, 5);
 
+struct json_object *doctor_run(const char *cgroup);
+
 /* doctor_kernel.c, doctor_module.c, doctor_cgroup.c, doctor_build.c */
 void doctor_kernel(void);
 void doctor_module(void);

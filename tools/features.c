@@ -8,28 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "debugfs.h"
 #include "features.h"
 #include "mcxctl.h"
 
-#define FEATURES	"/sys/kernel/debug/" MODULE "/features"
-
-static const char no_debugfs[] =
-	"debugfs is not mounted; run: mount -t debugfs none /sys/kernel/debug";
-
-static int explain(int error)
-{
-	__autofree char *debugfs = NULL;
-
-	if (module_explain())
-		return -1;
-	if (error == EACCES || error == EPERM)
-		return err_set("debugfs may be read by root only; run: sudo mcxctl features");
-	debugfs = mount_of_type("debugfs");
-	if (!debugfs)
-		return err_set("%s", no_debugfs);
-	return err_set(FEATURES ": %s; see: dmesg | grep " MODULE,
-		       strerror(error));
-}
+static const char features_path[] = DEBUGFS "/features";
 
 static void visit_line(char *line,
 		       void (*visit)(const struct feature *f, void *arg),
@@ -53,11 +36,11 @@ static void visit_line(char *line,
  */
 int features_each(void (*visit)(const struct feature *f, void *arg), void *arg)
 {
-	__autofree char *text = root_read(FEATURES);
+	__autofree char *text = root_read(features_path);
 	char *line, *next = text;
 
 	if (!text)
-		return explain(errno);
+		return debugfs_explain(features_path, errno);
 	while ((line = strsep(&next, "\n")))
 		visit_line(line, visit, arg);
 	return 0;
@@ -81,6 +64,21 @@ static void add_feature(const struct feature *f, void *arg)
 }
 
 /**
+ * features_json - the features of the loaded module
+ *
+ * Return: a new array, or NULL after err_set().
+ */
+struct json_object *features_json(void)
+{
+	struct json_object *list = json_object_new_array();
+
+	if (!features_each(add_feature, list))
+		return list;
+	json_object_put(list);
+	return NULL;
+}
+
+/**
  * cmd_features - mcxctl features
  * @argc: number of operands, 0
  * @argv: none
@@ -94,11 +92,9 @@ int cmd_features(int argc __unused, char **argv __unused)
 	if (!opts.json)
 		return features_each(print_feature, NULL) ? err_report(NULL) :
 							    EXIT_OK;
-	list = json_object_new_array();
-	if (features_each(add_feature, list)) {
-		json_object_put(list);
+	list = features_json();
+	if (!list)
 		return err_report(NULL);
-	}
 	out_json(list);
 	return EXIT_OK;
 }

@@ -15,6 +15,9 @@ struct feature {
 	const char *reason;
 };
 
+struct json_object;
+
 int features_each(void (*visit)(const struct feature *f, void *arg), void *arg);
+struct json_object *features_json(void);
 
 #endif /* MCXCTL_FEATURES_H */

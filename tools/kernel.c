@@ -81,7 +81,7 @@ static char *module_file_below(const char *dir)
 
 		found = module_file_below(sub);
 	}
-	root_subdirs_free(names, n);
+	root_names_free(names, n);
 	return found;
 }
 

@@ -36,6 +36,22 @@ static void add_line(struct keyed *k, char *line)
 }
 
 /**
+ * keyed_parse - take the text of a flat keyed file apart
+ * @k: result; keyed_free() it
+ * @text: the text; it belongs to @k from now on
+ */
+void keyed_parse(struct keyed *k, char *text)
+{
+	char *line, *next = text;
+
+	memset(k, 0, sizeof(*k));
+	k->text = text;
+	k->pairs = new_array(count_lines(text), sizeof(*k->pairs));
+	while ((line = strsep(&next, "\n")))
+		add_line(k, line);
+}
+
+/**
  * keyed_read - read a flat keyed file
  * @k: result; keyed_free() it, also after a failure
  * @path: absolute path
@@ -44,18 +60,12 @@ static void add_line(struct keyed *k, char *line)
  */
 int keyed_read(struct keyed *k, const char *path)
 {
-	char *line, *next;
+	char *text = root_read(path);
 
 	memset(k, 0, sizeof(*k));
-	k->text = root_read(path);
-	if (!k->text)
+	if (!text)
 		return -1;
-	k->pairs = calloc(count_lines(k->text), sizeof(*k->pairs));
-	if (!k->pairs)
-		return -1;
-	next = k->text;
-	while ((line = strsep(&next, "\n")))
-		add_line(k, line);
+	keyed_parse(k, text);
 	return 0;
 }
 

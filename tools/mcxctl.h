@@ -83,7 +83,7 @@ int cmd_help(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 int cmd_completion(int argc, char **argv);
 
-/* enable.c, stat.c, doctor.c, features.c */
+/* One file per command, by its name; disable is in enable.c. */
 extern const struct argp_option enable_options[];
 extern const struct argp_option disable_options[];
 error_t enable_parse(int key, char *arg, struct argp_state *state);
@@ -92,6 +92,11 @@ int cmd_disable(int argc, char **argv);
 int cmd_stat(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 int cmd_features(int argc, char **argv);
+extern const struct argp_option events_options[];
+error_t events_parse(int key, char *arg, struct argp_state *state);
+int cmd_events(int argc, char **argv);
+int cmd_set(int argc, char **argv);
+int cmd_dump(int argc, char **argv);
 
 /* output.c */
 int err_set(const char *fmt, ...) __printf(1, 2);
@@ -109,14 +114,21 @@ int out_finish(int status);
 
 /* root.c */
 void free_string(char **s);
+void *new_array(size_t nr, size_t size);
+void *grow_array(void *p, size_t nr, size_t size);
 char *fmt_string(const char *fmt, ...) __printf(1, 2);
 char *root_path(const char *path);
 bool root_exists(const char *path);
 bool root_is_dir(const char *path);
+unsigned int root_mode(const char *path);
+uint64_t root_inode(const char *path);
+int root_open(const char *path);
+char *root_read_fd(int fd);
 char *root_read(const char *path);
 int root_write(const char *path, const char *text);
 int root_subdirs(const char *path, char ***names);
-void root_subdirs_free(char **names, int n);
+int root_files(const char *path, char ***names);
+void root_names_free(char **names, int n);
 char *mount_of_type(const char *fstype);
 
 /* keyed.c */
@@ -131,6 +143,7 @@ struct keyed {
 	size_t nr;
 };
 
+void keyed_parse(struct keyed *k, char *text);
 int keyed_read(struct keyed *k, const char *path);
 void keyed_free(struct keyed *k);
 const char *keyed_get(const struct keyed *k, const char *key);
@@ -147,6 +160,10 @@ int module_explain(void);
 char *module_install_command(const char *release);
 bool has_capability(unsigned int bit);
 bool in_first_userns(void);
+
+/* signals.c */
+int stop_fd(void);
+bool stop_wait(int fd, double seconds);
 
 /* cgroup.c */
 const char *cgroup_mount(void);

@@ -25,6 +25,38 @@ static void out_of_memory(void)
 }
 
 /**
+ * new_array - calloc(), or the end
+ * @nr: how many
+ * @size: of how many bytes each
+ *
+ * Return: zeroed memory, never NULL; free() it.
+ */
+void *new_array(size_t nr, size_t size)
+{
+	void *p = calloc(nr ?: 1, size);
+
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+/**
+ * grow_array - make an array larger, or the end
+ * @p: the array; may be NULL
+ * @nr: how many it shall hold
+ * @size: of how many bytes each
+ *
+ * Return: the array, moved perhaps, never NULL.
+ */
+void *grow_array(void *p, size_t nr, size_t size)
+{
+	p = reallocarray(p, nr ?: 1, size);
+	if (!p)
+		out_of_memory();
+	return p;
+}
+
+/**
  * free_string - for __autofree
  * @s: the variable
  */
@@ -90,8 +122,56 @@ bool root_is_dir(const char *path)
 	return !stat(real, &st) && S_ISDIR(st.st_mode);
 }
 
-/* Files of /proc and /sys have no size to ask for: read to the end. */
-static char *read_all(int fd)
+/**
+ * root_mode - who may do what with a file
+ * @path: absolute path
+ *
+ * Return: its mode bits, 0 if there is no such file.
+ */
+unsigned int root_mode(const char *path)
+{
+	__autofree char *real = root_path(path);
+	struct stat st;
+
+	return stat(real, &st) ? 0 : st.st_mode;
+}
+
+/**
+ * root_inode - the inode number of a file: of a cgroup, its id
+ * @path: absolute path
+ *
+ * Return: the number, 0 if there is no such file.
+ */
+uint64_t root_inode(const char *path)
+{
+	__autofree char *real = root_path(path);
+	struct stat st;
+
+	return stat(real, &st) ? 0 : st.st_ino;
+}
+
+/**
+ * root_open - open a file for reading, to read it more than once
+ * @path: absolute path
+ *
+ * Return: a file descriptor, or -1 with errno set.
+ */
+int root_open(const char *path)
+{
+	__autofree char *real = root_path(path);
+
+	return open(real, O_RDONLY | O_CLOEXEC);
+}
+
+/**
+ * root_read_fd - read an open file to its end
+ * @fd: the file
+ *
+ * Files of /proc and /sys have no size to ask for.
+ *
+ * Return: the text (free() it), or NULL with errno set.
+ */
+char *root_read_fd(int fd)
 {
 	size_t len = 0, size = 4096;
 	char *text = NULL, *more;
@@ -125,14 +205,12 @@ static char *read_all(int fd)
  */
 char *root_read(const char *path)
 {
-	__autofree char *real = root_path(path);
-	int fd, saved;
+	int fd = root_open(path), saved;
 	char *text;
 
-	fd = open(real, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return NULL;
-	text = read_all(fd);
+	text = root_read_fd(fd);
 	saved = errno;
 	close(fd);
 	errno = saved;
@@ -169,26 +247,23 @@ static int is_subdir(const struct dirent *d)
 	       strcmp(d->d_name, "..");
 }
 
-/**
- * root_subdirs - the directories in a directory, sorted
- * @path: absolute path
- * @names: their names; free with root_subdirs_free()
- *
- * Return: how many, 0 also if @path cannot be read.
- */
-int root_subdirs(const char *path, char ***names)
+static int is_file(const struct dirent *d)
+{
+	return d->d_type == DT_REG;
+}
+
+static int list_names(const char *path, char ***names,
+		      int (*wanted)(const struct dirent *d))
 {
 	__autofree char *real = root_path(path);
 	struct dirent **list;
 	int i, n;
 
 	*names = NULL;
-	n = scandir(real, &list, is_subdir, alphasort);
+	n = scandir(real, &list, wanted, alphasort);
 	if (n < 0)
 		return 0;
-	*names = calloc(n + 1, sizeof(**names));
-	if (!*names)
-		out_of_memory();
+	*names = new_array(n, sizeof(**names));
 	for (i = 0; i < n; i++) {
 		(*names)[i] = fmt_string("%s", list[i]->d_name);
 		free(list[i]);
@@ -198,11 +273,35 @@ int root_subdirs(const char *path, char ***names)
 }
 
 /**
- * root_subdirs_free - undo root_subdirs()
+ * root_subdirs - the directories in a directory, sorted
+ * @path: absolute path
+ * @names: their names; free with root_names_free()
+ *
+ * Return: how many, 0 also if @path cannot be read.
+ */
+int root_subdirs(const char *path, char ***names)
+{
+	return list_names(path, names, is_subdir);
+}
+
+/**
+ * root_files - the regular files in a directory, sorted
+ * @path: absolute path
+ * @names: their names; free with root_names_free()
+ *
+ * Return: how many, 0 also if @path cannot be read.
+ */
+int root_files(const char *path, char ***names)
+{
+	return list_names(path, names, is_file);
+}
+
+/**
+ * root_names_free - undo root_subdirs() or root_files()
  * @names: what it gave
  * @n: what it returned
  */
-void root_subdirs_free(char **names, int n)
+void root_names_free(char **names, int n)
 {
 	while (n--)
 		free(names[n]);

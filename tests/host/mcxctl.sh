@@ -198,17 +198,32 @@ build_helpers() {
 	#define _GNU_SOURCE
 	#include <errno.h>
 	#include <dlfcn.h>
+	#include <stdio.h>
 	#include <stdlib.h>
+	#include <string.h>
 	#include <unistd.h>
 
-	/* Writes fail with errno FAULT, except those to stdout and stderr. */
+	static int wanted(int fd)
+	{
+		const char *part = getenv("FAULT_FILE");
+		char link[64], path[4096] = "";
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		return !part || (readlink(link, path, sizeof(path) - 1) > 0 &&
+				 strstr(path, part));
+	}
+
+	/*
+	 * Writes fail with errno FAULT, except those to stdout and stderr; if
+	 * FAULT_FILE is there, only those to files with that in the name.
+	 */
 	ssize_t write(int fd, const void *buf, size_t n)
 	{
 		ssize_t (*real)(int, const void *, size_t) =
 			(ssize_t (*)(int, const void *, size_t))
 			dlsym(RTLD_NEXT, "write");
 
-		if (fd < 3 || !getenv("FAULT"))
+		if (fd < 3 || !getenv("FAULT") || !wanted(fd))
 			return real(fd, buf, n);
 		errno = atoi(getenv("FAULT"));
 		return -1;
@@ -542,6 +557,177 @@ test_features_debugfs() {
 	mounts
 	run 1 -j features
 	json '/sys/kernel/debug/memcg_ext/features: No such file or directory; see: dmesg | grep memcg_ext' error
+}
+
+# ---- events, set, dump ----
+
+test_events() {
+	run 0 events a
+	equal "$(cat "$T/out")" 'a stuck=3' events
+	run 0 events
+	out 'no cgroup is managed; run: mcxctl enable CGROUP'
+	run 0 events -j
+	json 0 length
+	state "$cg/a/b" 1 1
+	put "$cg/a/b/memory.ext.events" 'stuck 4
+over_high 9'
+	run 0 events
+	equal "$(cat "$T/out")" 'a/b stuck=4 over_high=9' events
+	run 0 events -j
+	json 1 length
+	json "$cg/a/b" 0 cgroup
+	json 9 0 events over_high
+	run 1 events nope
+	err "mcxctl: events: $cg/nope: no such cgroup; run: mkdir $cg/nope"
+	unload
+	run 1 events
+	err 'module memcg_ext is not loaded; run: modprobe memcg_ext'
+}
+
+# stop_after SECONDS SIGNAL ARG...: what mcxctl says until it is told to stop.
+stop_after() {
+	seconds=$1 signal=$2
+	shift 2
+	timeout -s "$signal" --preserve-status "$seconds" "$mcxctl" "$@" \
+		>"$T/out" 2>"$T/err"
+	equal $? 0 "exit status after SIG$signal"
+}
+
+test_events_follow() {
+	put "$cg/a/memory.ext.events" 'stuck 3
+over_high 9'
+	(sleep 0.4; put "$cg/a/memory.ext.events" 'stuck 4
+over_high 9') &
+	stop_after 2.5 INT events --follow a
+	wait
+	equal "$(tr '\n' ';' <"$T/out")" 'a stuck=3 over_high=9;a stuck=4;' \
+		'lines of --follow'
+	silent err
+	(sleep 0.4; put "$cg/a/memory.ext.events" 'stuck 5') &
+	stop_after 2.5 TERM events -j -f a
+	wait
+	equal "$(wc -l <"$T/out")" 2 'lines of JSON'
+	equal "$(tail -n 1 "$T/out" | "$T/jget" events stuck)" 5 stuck
+}
+
+# settings: files that a later module may have.
+settings() {
+	put "$cg/a/memory.ext.reclaim" 'headroom=auto swappiness=60 stuck=notify'
+	put "$cg/a/memory.ext.memsw.max" max
+	chmod a-w "$R$cg/a/memory.ext.stat" "$R$cg/a/memory.ext.events"
+}
+
+test_set() {
+	settings
+	run 0 set a enable=subtree reclaim.swappiness=10 memsw.max=1G
+	equal "$(cat "$R$cg/a/memory.ext.enable")" subtree enable
+	equal "$(cat "$R$cg/a/memory.ext.reclaim")" swappiness=10 reclaim
+	equal "$(cat "$R$cg/a/memory.ext.memsw.max")" 1G memsw.max
+	out "$cg/a: reclaim.swappiness=10"
+	settings
+	run 0 set -j a 'reclaim=stuck=max headroom=5%'
+	equal "$(cat "$R$cg/a/memory.ext.reclaim")" 'stuck=max headroom=5%' \
+		'a whole file'
+	json "$cg/a" cgroup
+	json 'reclaim=stuck=max headroom=5%' written 0
+	json 0 not_written length
+}
+
+# refused TEXT ARG...: nothing is written.
+refused() {
+	text=$1
+	shift
+	put "$cg/a/memory.ext.enable" 0
+	run 1 set a enable=1 "$@"
+	err "$text"
+	equal "$(cat "$R$cg/a/memory.ext.enable")" 0 'written in spite of it'
+}
+
+test_set_checks_before_it_writes() {
+	settings
+	keys='enable memsw.max reclaim reclaim.headroom reclaim.swappiness reclaim.stuck'
+	refused "mcxctl: set: $cg/a: unknown key 'nope'; one of: $keys" nope=1
+	refused "unknown key 'reclaim.nope'; one of: $keys" reclaim.nope=1
+	refused "unknown key 'reclaim.stuc'; one of: $keys" reclaim.stuc=1
+	refused "unknown key 'reclaim.'; one of: $keys" reclaim.=1
+	refused "'stat' is read-only; one of: $keys" stat=1
+	run 2 set a enable=1 x
+	err "mcxctl: set: 'x' is no KEY=VALUE; see: mcxctl help set"
+	run 2 set a enable=
+	err "'enable=' has no value"
+	run 2 set a
+	equal "$(cat "$R$cg/a/memory.ext.enable")" 0 enable
+	run 1 set nope enable=1
+	err "$cg/nope: no such cgroup; run: mkdir $cg/nope"
+	unload
+	run 1 -j set a enable=1
+	json "$cg/a: module memcg_ext is not loaded; run: modprobe memcg_ext" error
+}
+
+# A write that fails is told, and what was and was not written.
+test_set_that_fails() {
+	settings
+	FAULT=22 FAULT_FILE=memory.ext.reclaim PRELOAD=$T/fault.so
+	export FAULT FAULT_FILE
+	run 1 set a enable=1 reclaim.stuck=nope memsw.max=5
+	out "$cg/a: enable=1"
+	err "$cg/a: reclaim.stuck=nope: the module refuses this value; now it is: "
+	err '; so not written either: memsw.max=5'
+	equal "$(cat "$R$cg/a/memory.ext.memsw.max")" max memsw.max
+	settings
+	run 1 set -j a enable=1 reclaim.stuck=nope memsw.max=5
+	json enable=1 written 0
+	json reclaim.stuck=nope not_written 0
+	json memsw.max=5 not_written 1
+	unset FAULT FAULT_FILE PRELOAD
+}
+
+test_dump() {
+	d=/sys/kernel/debug/memcg_ext
+	put /sys/module/memcg_ext/parameters/hide ipmodify
+	put "$d/hooks" 'page_counter_try_charge found=1 attached=0 redirect=0'
+	put "$d/workers" '0 pid=77 idle=1 passes=5'
+	put "$d/policies" '3 name=simple cgroup=42 path=/a state=active'
+	put "$d/last_exit" 'name simple
+kind 64
+reason unreg
+code 0
+msg Its link was closed'
+	put "$d/events" 'stuck 5'
+	put "$d/cgroups" '42 path=/a usage=4096'
+	run 0 dump
+	for line in "mcxctl $version" "module memcg_ext $version" \
+		'== parameters ==' 'hide ipmodify' 'throttle degraded no lock' \
+		'0 pid=77' '3 name=simple' 'msg Its link was closed' 'stuck 5' \
+		'42 path=/a usage=4096' '== doctor ==' "kernel: $rel"; do
+		out "$line"
+	done
+	run 0 dump -j
+	json "$version" mcxctl
+	json "$rel" kernel
+	json ipmodify parameters hide
+	json degraded features 1 state
+	json page_counter_try_charge hooks 0 name
+	json 1 hooks 0 found
+	json 77 workers 0 pid
+	json simple policies 0 name
+	json 42 policies 0 cgroup
+	json 'Its link was closed' last_exit msg
+	json 5 events stuck
+	json /a cgroups 0 path
+	json kernel doctor 0 what
+}
+
+test_dump_of_nothing() {
+	unload
+	run 0 dump
+	out 'module memcg_ext not loaded'
+	out '(No such file or directory)'
+	out 'FAIL  module loaded: no'
+	run 0 dump -j
+	json null module
+	json null hooks
+	json null features
 }
 
 # ---- doctor ----
