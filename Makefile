@@ -42,8 +42,8 @@ clean-modules:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 
 tools:
-	@echo '#include <json-c/json.h>' | $(CC) -E -o /dev/null - 2> /dev/null || { \
-		echo 'error: a compiler and json-c are needed; run: apt-get install gcc libc6-dev libjson-c-dev' >&2; exit 1; }
+	@printf '#include <json-c/json.h>\n#include <bpf/libbpf.h>\n' | $(CC) -E -o /dev/null - 2> /dev/null || { \
+		echo 'error: a compiler, json-c and libbpf are needed; run: apt-get install gcc libc6-dev pkgconf libjson-c-dev libbpf-dev' >&2; exit 1; }
 	$(MAKE) -C tools
 
 install: install-module install-tools

@@ -187,14 +187,19 @@ static int explain_missing(const char *cgroup)
 }
 
 /* The root cgroup of the machine is the only one without a cgroup.type. */
+static bool is_root(const char *cgroup)
+{
+	__autofree char *path = cgroup_file(cgroup, "cgroup.type");
+	__autofree char *parent = cgroup_parent(cgroup);
+
+	return !parent && !root_exists(path);
+}
+
 static int explain_type(const char *cgroup)
 {
 	__autofree char *path = cgroup_file(cgroup, "cgroup.type");
 	__autofree char *type = root_read(path);
-	__autofree char *parent = cgroup_parent(cgroup);
 
-	if (!type && !parent)
-		return err_set("the root cgroup has no limits; name a cgroup below it");
 	if (!type || strncmp(type, "domain", strlen("domain")))
 		return err_set("%s", threaded);
 	if (!strncmp(type, "domain invalid", strlen("domain invalid")))
@@ -214,6 +219,33 @@ static int explain_controller(const char *cgroup)
 	return 0;
 }
 
+static int explain_no_cgroup(const char *cgroup)
+{
+	__autofree char *procs = cgroup_file(cgroup, "cgroup.procs");
+
+	if (!root_is_dir(cgroup))
+		return explain_missing(cgroup);
+	if (!root_exists(procs))
+		return err_set("not a cgroup; name a directory below %s",
+			       cgroup_mount());
+	return 0;
+}
+
+/**
+ * cgroup_explain_policy - say why a cgroup cannot have a policy
+ * @cgroup: the cgroup
+ *
+ * Return: 0 if it can, else -1 after err_set().
+ */
+int cgroup_explain_policy(const char *cgroup)
+{
+	if (explain_no_cgroup(cgroup))
+		return -1;
+	if (!is_root(cgroup) && explain_type(cgroup))
+		return -1;
+	return explain_controller(cgroup);
+}
+
 /**
  * cgroup_explain - say why a cgroup has no memory.ext files
  * @cgroup: the cgroup
@@ -223,13 +255,11 @@ static int explain_controller(const char *cgroup)
 int cgroup_explain(const char *cgroup)
 {
 	__autofree char *enable = cgroup_file(cgroup, "memory.ext.enable");
-	__autofree char *procs = cgroup_file(cgroup, "cgroup.procs");
 
-	if (!root_is_dir(cgroup))
-		return explain_missing(cgroup);
-	if (!root_exists(procs))
-		return err_set("not a cgroup; name a directory below %s",
-			       cgroup_mount());
+	if (explain_no_cgroup(cgroup))
+		return -1;
+	if (is_root(cgroup))
+		return err_set("the root cgroup has no limits; name a cgroup below it");
 	if (explain_type(cgroup) || module_explain())
 		return -1;
 	if (root_exists(enable))
@@ -314,4 +344,60 @@ int cgroup_walk(const char *top, int (*visit)(const char *cgroup, void *arg),
 	}
 	root_names_free(names, n);
 	return ret;
+}
+
+struct by_id {
+	uint64_t id;
+	char *found;
+};
+
+static int match_id(const char *cgroup, void *arg)
+{
+	struct by_id *by = arg;
+
+	if (root_inode(cgroup) != by->id)
+		return 0;
+	by->found = fmt_string("%s", cgroup);
+	return 1;
+}
+
+/**
+ * cgroup_by_id - find a cgroup by its id
+ * @id: the id; 0 is the root
+ *
+ * Return: its path (free() it), or NULL if there is none.
+ */
+char *cgroup_by_id(uint64_t id)
+{
+	struct by_id by = { .id = id };
+	const char *mount = cgroup_mount();
+
+	if (!mount)
+		return NULL;
+	if (!id)
+		return fmt_string("%s", mount);
+	cgroup_walk(mount, match_id, &by);
+	return by.found;
+}
+
+static int match_managed(const char *cgroup, void *arg __unused)
+{
+	__autofree char *path = cgroup_file(cgroup, "memory.ext.stat");
+	struct keyed k;
+	int managed;
+
+	managed = !keyed_read(&k, path) && keyed_is(&k, "managed", 1);
+	keyed_free(&k);
+	return managed;
+}
+
+/**
+ * cgroup_any_managed - is a cgroup, or any below it, managed
+ * @top: the cgroup
+ *
+ * Return: true if one is.
+ */
+bool cgroup_any_managed(const char *top)
+{
+	return cgroup_walk(top, match_managed, NULL);
 }

@@ -156,6 +156,9 @@ static void print_command_case(const struct command *cmd)
 		[OPERAND_NONE] = "",
 		[OPERAND_CGROUP] = "cgroup",
 		[OPERAND_COMMAND] = "command",
+		[OPERAND_FILE] = "file",
+		[OPERAND_POLICY] = "policy",
+		[OPERAND_EITHER] = "file policy",
 	};
 
 	printf("\t%s)\n\t\topts=\"$common", cmd->name);
@@ -187,6 +190,20 @@ static const char completion_head[] =
 "\tdone\n"
 "}\n"
 "\n"
+"# Folders, and object files of policies.\n"
+"_mcxctl_files() {\n"
+"\tlocal path\n"
+"\n"
+"\tfor path in \"$1\"*/ \"$1\"*.bpf.o; do\n"
+"\t\t[ -e \"$path\" ] && printf '%s\\n' \"$path\"\n"
+"\tdone\n"
+"}\n"
+"\n"
+"# Attached policies; none, without a message, for who may not know.\n"
+"_mcxctl_policies() {\n"
+"\tcompgen -W \"$(mcxctl list -q 2>/dev/null)\" -- \"$1\"\n"
+"}\n"
+"\n"
 "_mcxctl() {\n"
 "\tlocal cur=${COMP_WORDS[COMP_CWORD]} word cmd='' opts operand i\n";
 
@@ -199,13 +216,25 @@ static const char completion_tail[] =
 "\t\treturn\n"
 "\t\t;;\n"
 "\tesac\n"
+"\tcase \"${COMP_WORDS[COMP_CWORD - 1]}\" in\n"
+"\t-c|--cgroup) operand=cgroup ;;\n"
+"\tesac\n"
 "\tcase \"$operand\" in\n"
 "\tcommand)\n"
 "\t\tmapfile -t COMPREPLY < <(compgen -W \"$commands\" -- \"$cur\")\n"
 "\t\t;;\n"
+"\tfile*)\n"
+"\t\tcompopt -o nospace -o filenames 2>/dev/null\n"
+"\t\tmapfile -t COMPREPLY < <(_mcxctl_files \"$cur\")\n"
+"\t\t;;\n"
 "\tcgroup)\n"
 "\t\tcompopt -o nospace 2>/dev/null\n"
 "\t\tmapfile -t COMPREPLY < <(_mcxctl_cgroups \"$cur\")\n"
+"\t\t;;\n"
+"\tesac\n"
+"\tcase \"$operand\" in\n"
+"\t*policy)\n"
+"\t\tmapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(_mcxctl_policies \"$cur\")\n"
 "\t\t;;\n"
 "\tesac\n"
 "}\n"

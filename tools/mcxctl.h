@@ -30,7 +30,14 @@
 enum { EXIT_OK, EXIT_FAILED, EXIT_USAGE };
 
 /* What completion offers for the operands of a command. */
-enum operand { OPERAND_NONE, OPERAND_CGROUP, OPERAND_COMMAND };
+enum operand {
+	OPERAND_NONE,
+	OPERAND_CGROUP,
+	OPERAND_COMMAND,
+	OPERAND_FILE,		/* an object file */
+	OPERAND_POLICY,		/* the name of an attached policy */
+	OPERAND_EITHER,		/* one or the other */
+};
 
 /**
  * struct command - one line of the command table
@@ -97,6 +104,16 @@ error_t events_parse(int key, char *arg, struct argp_state *state);
 int cmd_events(int argc, char **argv);
 int cmd_set(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
+extern const struct argp_option load_options[];
+extern const struct argp_option run_options[];
+extern const struct argp_option unload_options[];
+error_t request_parse(int key, char *arg, struct argp_state *state);
+error_t unload_parse(int key, char *arg, struct argp_state *state);
+int cmd_load(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_unload(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_show(int argc, char **argv);
 
 /* output.c */
 int err_set(const char *fmt, ...) __printf(1, 2);
@@ -130,6 +147,7 @@ int root_subdirs(const char *path, char ***names);
 int root_files(const char *path, char ***names);
 void root_names_free(char **names, int n);
 char *mount_of_type(const char *fstype);
+bool mounted_at(const char *dir, const char *fstype);
 
 /* keyed.c */
 struct keyed_pair {
@@ -173,6 +191,9 @@ char *cgroup_parent(const char *cgroup);
 bool cgroup_has_word(const char *cgroup, const char *file, const char *word);
 char *cgroup_memory_command(const char *cgroup);
 int cgroup_explain(const char *cgroup);
+int cgroup_explain_policy(const char *cgroup);
+char *cgroup_by_id(uint64_t id);
+bool cgroup_any_managed(const char *top);
 int cgroup_io_error(const char *cgroup, int error);
 int cgroup_stat(const char *cgroup, struct keyed *k);
 int cgroup_walk(const char *top, int (*visit)(const char *cgroup, void *arg),

@@ -331,3 +331,26 @@ char *mount_of_type(const char *fstype)
 	endmntent(f);
 	return where;
 }
+
+/**
+ * mounted_at - is a file system mounted at a directory
+ * @dir: the directory
+ * @fstype: type of the file system
+ *
+ * Return: true if it is.
+ */
+bool mounted_at(const char *dir, const char *fstype)
+{
+	__autofree char *real = root_path("/proc/self/mounts");
+	FILE *f = setmntent(real, "re");
+	struct mntent *m;
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && (m = getmntent(f)))
+		found = !strcmp(m->mnt_type, fstype) &&
+			!strcmp(m->mnt_dir, dir);
+	endmntent(f);
+	return found;
+}

@@ -11,8 +11,8 @@
 #include <time.h>
 
 #include "mcxctl.h"
+#include "number.h"
 
-#define MAX_INTERVAL	86400.0
 #define HEADER_EVERY	20
 
 /* How a column of a table shows its key. */
@@ -350,15 +350,6 @@ static int stat_interval(const char *cgroup, double interval,
 	}
 	keyed_free(&before);
 	return ret ? err_report(cgroup) : EXIT_OK;
-}
-
-static bool parse_interval(const char *text, double *interval)
-{
-	char *end;
-
-	*interval = strtod(text, &end);
-	return end != text && !*end && *interval > 0 &&
-	       *interval <= MAX_INTERVAL;
 }
 
 static bool parse_count(const char *text, unsigned long *count)

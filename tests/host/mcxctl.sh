@@ -730,6 +730,317 @@ test_dump_of_nothing() {
 	json null features
 }
 
+# ---- policies ----
+
+# Object files (tests/host/fixtures), and BTF as of a kernel with the module.
+build_policies() {
+	src=$here/tests/host/fixtures/policy.bpf.c
+	for variant in '' NEW_MEMBER OTHER_TYPE NO_OPS NO_LINK NO_NAME TWO_OPS; do
+		clang -O2 -g -Wall -target bpf -I"$here/module" \
+			${variant:+-D$variant} -c "$src" \
+			-o "$T/${variant:-sample}.bpf.o" || return
+	done
+	llvm-objcopy --remove-section .BTF --remove-section .BTF.ext \
+		"$T/sample.bpf.o" "$T/NO_BTF.bpf.o" || return
+	echo 'struct mem_cgroup { int id; } root;' >"$T/vmlinux.c"
+	printf '%s\n' '#include <linux/types.h>' '#include "ops.h"' \
+		'struct memcg_ext_ops ops;' >"$T/module.c"
+	echo 'struct mcx_other { int id; } other;' >"$T/old.c"
+	for o in vmlinux module old; do
+		"$cc" -g -c -I"$here/module" "$T/$o.c" -o "$T/$o.o" || return
+	done
+	pahole -J --btf_encode_detached="$T/vmlinux.btf" "$T/vmlinux.o" &&
+		pahole -J --btf_base "$T/vmlinux.btf" \
+			--btf_encode_detached="$T/module.btf" "$T/module.o" &&
+		pahole -J --btf_base "$T/vmlinux.btf" \
+			--btf_encode_detached="$T/old.btf" "$T/old.o"
+}
+
+# policies: a machine on which one can be loaded; two are.
+policies() {
+	[ -n "$have_policies" ] || return
+	cp "$T/vmlinux.btf" "$R/sys/kernel/btf/vmlinux"
+	cp "$T/module.btf" "$R/sys/kernel/btf/memcg_ext"
+	put /sys/fs/bpf/mcx/simple ''
+	put /sys/kernel/debug/memcg_ext/policies \
+		'1 name=simple cgroup=42 path=/a state=active flags=0 timeout_ms=5000 high_policy=1 memcg_charged=20 level=3 skipped=0
+2 name=foreground cgroup=43 path=/a\040b state=ejected flags=1 timeout_ms=5000 high_policy=0 memcg_charged=0 level=0 skipped=0'
+	cd "$T" || exit
+}
+
+# not_loaded TEXT ARG...: load and run refuse, and say so.
+not_loaded() {
+	text=$1
+	shift
+	for c in load run; do
+		run 1 "$c" "$@"
+		err "mcxctl: $c: $text"
+		silent out
+	done
+}
+
+# As far as a made-up machine lets us: it would be loaded now.
+would_load() {
+	run 1 -v load "$@"
+	err 'MCXCTL_ROOT is set: nothing goes to the real kernel'
+}
+
+test_policies_are_built() {
+	[ -n "$have_policies" ] && return
+	bad 'no clang, llvm-objcopy or pahole, or they fail'
+	sed 's/^/#   /' "$T/policies.log"
+}
+
+test_show_file() {
+	policies || return
+	run 0 show sample.bpf.o
+	for line in 'name         sample' 'members      memcg_charged level' \
+		'timeout_ms   1000' \
+		'  budget_ms=100                u32        How long a task may wait in all' \
+		'  offset=-3                    s8         A signed byte' \
+		'  eager=true                   bool       Be eager' \
+		'  group=batch                  char[8]' '  ratio=-  '; do
+		out "$line"
+	done
+	for name in fixed hidden changing; do
+		out_not "$name"
+	done
+	run 0 show -j ./sample.bpf.o
+	json sample name
+	json level members 1
+	json 2 members length
+	json 100 options 0 default
+	json budget_ms options 0 name
+	json u32 options 0 type
+	json 'How long a task may wait in all' options 0 help
+	unload
+	run 0 show sample.bpf.o
+	run 1 show nope.bpf.o
+	err 'mcxctl: show: nope.bpf.o: No such file or directory'
+}
+
+test_load_object_file() {
+	policies || return
+	compile='compile it with: clang -O2 -g -target bpf -c'
+	not_loaded 'nope.bpf.o: No such file or directory' nope.bpf.o
+	not_loaded '.: is a directory; name a file .bpf.o' .
+	not_loaded "vmlinux.c: not a BPF object; $compile" vmlinux.c
+	not_loaded "vmlinux.o: not a BPF object; $compile" vmlinux.o
+	not_loaded 'NO_BTF.bpf.o: has no BTF; compile it with -g' NO_BTF.bpf.o
+	not_loaded 'NO_OPS.bpf.o: no policy in it: no struct_ops map; define one with MCX_OPS(name)' NO_OPS.bpf.o
+	not_loaded "TWO_OPS.bpf.o: two policies in it, 'sample' and 'second'" TWO_OPS.bpf.o
+	not_loaded "OTHER_TYPE.bpf.o: 'sample' in it is no struct memcg_ext_ops" OTHER_TYPE.bpf.o
+	not_loaded "NO_LINK.bpf.o: 'sample' must be in section .struct_ops.link" NO_LINK.bpf.o
+	not_loaded 'NO_NAME.bpf.o: the policy has no name; give it one: -n NAME' NO_NAME.bpf.o
+	would_load -n other NO_NAME.bpf.o
+	run 1 -j load nope.bpf.o
+	silent err
+	json 'nope.bpf.o: No such file or directory' error
+}
+
+# In the order in which a user mends them.
+test_load_checks_the_machine() {
+	policies || return
+	would_load sample.bpf.o
+	put /proc/self/status 'CapEff:	000000ffffffffff'
+	put /proc/self/uid_map '0 100000 65536'
+	not_loaded 'sample.bpf.o: capabilities of a user namespace do not count' sample.bpf.o
+	for cap in 000000ffffdfffff=SYS_ADMIN 000000bfffffffff=PERFMON \
+		0000007fffffffff=BPF 0000000000000000=BPF; do
+		put /proc/self/status "CapEff:	${cap%=*}"
+		not_loaded "sample.bpf.o: no CAP_${cap#*=}; run as root" sample.bpf.o
+	done
+	rm "$R/sys/kernel/btf/memcg_ext"
+	not_loaded 'sample.bpf.o: the module was built without BTF, so it takes no policy; see: mcxctl doctor' sample.bpf.o
+	unload
+	not_loaded 'sample.bpf.o: module memcg_ext is not loaded; run: modprobe memcg_ext' sample.bpf.o
+	machine
+	policies
+	cp old.btf "$R/sys/kernel/btf/memcg_ext"
+	not_loaded 'sample.bpf.o: the loaded module takes no policies; load a newer one' sample.bpf.o
+}
+
+test_load_pin() {
+	policies || return
+	put /proc/self/mounts "cgroup2 $cg cgroup2 rw 0 0"
+	run 1 load sample.bpf.o
+	err 'mcxctl: load: sample.bpf.o: bpffs is not mounted at /sys/fs/bpf; run: mount -t bpf bpf /sys/fs/bpf'
+	run 1 run sample.bpf.o
+	err 'MCXCTL_ROOT is set'
+	mounts
+	run 1 load -n simple sample.bpf.o
+	err "mcxctl: load: sample.bpf.o: a policy 'simple' is loaded; run: mcxctl unload simple"
+	run 1 load --pin x sample.bpf.o
+	err '--pin x: name an absolute path'
+	run 1 load --pin /sys/fs/bpf/no/x sample.bpf.o
+	err '--pin /sys/fs/bpf/no/x: no such folder; run: mkdir -p /sys/fs/bpf/no'
+	run 1 load --pin /sys/fs/bpf/x sample.bpf.o
+	err '--pin /sys/fs/bpf/x: not on bpffs; name a path below /sys/fs/bpf'
+}
+
+test_load_cgroup_and_name() {
+	policies || return
+	for c in a / a/b "$cg/a"; do
+		would_load -c "$c" sample.bpf.o
+	done
+	not_loaded "sample.bpf.o: $cg/nope: no such cgroup; run: mkdir $cg/nope" -c nope sample.bpf.o
+	put "$cg/a/cgroup.subtree_control" pids
+	not_loaded "sample.bpf.o: $cg/a/b: no memory controller in this cgroup; run: echo +memory > $cg/a/cgroup.subtree_control" -c a/b sample.bpf.o
+	put "$cg/a/b/cgroup.type" threaded
+	not_loaded "sample.bpf.o: $cg/a/b: a threaded cgroup has no memory controller" -c a/b sample.bpf.o
+	would_load -n my_policy.2 --override sample.bpf.o
+	not_loaded "sample.bpf.o: bad name 'a/b': letters, digits, '_' and '.' only" -n a/b sample.bpf.o
+	not_loaded "sample.bpf.o: bad name '..'" -n .. sample.bpf.o
+	would_load -n fifteen_letters sample.bpf.o
+	not_loaded "sample.bpf.o: name 'sixteen__letters' is too long: 15 characters at most" -n sixteen__letters sample.bpf.o
+}
+
+# option SETTING SHOWN: this is what the policy gets.
+option() {
+	would_load --set "$1" sample.bpf.o
+	grep -qxF "mcxctl: load: option $2" "$T/err" || {
+		bad "--set $1: not $2"
+		grep option "$T/err"
+	}
+}
+
+test_load_options() {
+	policies || return
+	option budget_ms=250 budget_ms=250
+	option budget_ms=0x10 budget_ms=16
+	option budget_ms=4294967295 budget_ms=4294967295
+	option budget_ms=2K budget_ms=2048
+	option bytes=3M bytes=3145728
+	option bytes=15G bytes=16106127360
+	option bytes=18446744073709551615 bytes=18446744073709551615
+	option offset=-128 offset=-128
+	option offset=127 offset=127
+	option balance=-9223372036854775808 balance=-9223372036854775808
+	option balance=-2K balance=-2048
+	option eager=no eager=false
+	option eager=1 eager=true
+	option group=interac group=interac
+	option group= group=
+	run 1 -v load --set small=1 --set small=2 --set eager=0 sample.bpf.o
+	err 'option small=2'
+	err 'option eager=false'
+}
+
+test_load_options_refused() {
+	policies || return
+	has='the policy has: budget_ms small offset bytes balance eager group ratio'
+	for o in nope=1 hidden=1 fixed=1 changing=1 budget=1 budget_ms2=1; do
+		not_loaded "sample.bpf.o: unknown option '${o%=*}'; $has" \
+			--set "$o" sample.bpf.o
+	done
+	for o in small=256='0 to 255' small=-1='0 to 255' \
+		offset=128='-128 to 127' offset=-129='-128 to 127' \
+		budget_ms=4G='0 to 4294967295' \
+		bytes=18446744073709551616='0 to 18446744073709551615' \
+		bytes=99999999999G='0 to 18446744073709551615' \
+		balance=9223372036854775808='-9223372036854775808 to 9223372036854775807'; do
+		set_to=${o%=*}
+		not_loaded "sample.bpf.o: option '${set_to%=*}': ${set_to#*=} is out of range: ${o##*=}" \
+			--set "$set_to" sample.bpf.o
+	done
+	for o in small= small=x small=1x small=1KK small=-x bytes=1T; do
+		not_loaded "sample.bpf.o: option '${o%=*}': '${o#*=}' is no number; K, M and G may follow one" \
+			--set "$o" sample.bpf.o
+	done
+	not_loaded "sample.bpf.o: option 'eager': 'maybe' is neither true nor false" --set eager=maybe sample.bpf.o
+	not_loaded "sample.bpf.o: option 'group': 'interact' is too long: 7 characters at most" --set group=interact sample.bpf.o
+	not_loaded "sample.bpf.o: option 'ratio' has a type that cannot be set" --set ratio=1 sample.bpf.o
+	for c in load run; do
+		run 2 "$c" --set small sample.bpf.o
+		run 2 "$c" --set =1 sample.bpf.o
+		run 2 "$c"
+		run 2 "$c" sample.bpf.o sample.bpf.o
+	done
+	run 2 run -i 0 sample.bpf.o
+	run 2 run --pin /sys/fs/bpf/x sample.bpf.o
+	run 2 load -i 1 sample.bpf.o
+}
+
+# A policy for a newer module: what this one does not know is left out.
+test_load_new_members() {
+	policies || return
+	would_load -c a NEW_MEMBER.bpf.o
+	err 'warning: NEW_MEMBER.bpf.o: the loaded module does not know memcg_ext_ops.memcg_uncharged; the policy goes without'
+	err 'does not know memcg_ext_ops.color;'
+	grep -E 'know memcg_ext_ops.(level|name|flags|cgroup_id)' "$T/err" &&
+		bad 'warned of a member that is known'
+	would_load sample.bpf.o
+	grep warning "$T/err" && bad 'warned of nothing'
+}
+
+test_list() {
+	policies || return
+	run 0 list
+	equal "$(tr -s ' ' <"$T/out")" "NAME STATE HELD BY CGROUP
+simple active /sys/fs/bpf/mcx/simple /a
+foreground ejected - /a b" list
+	run 0 list -q
+	equal "$(tr '\n' ' ' <"$T/out")" 'simple foreground ' names
+	run 0 list -j
+	json 2 length
+	json simple 0 name
+	json 20 0 memcg_charged
+	json /sys/fs/bpf/mcx/simple 0 pin
+	json '/a b' 1 path
+	put /sys/kernel/debug/memcg_ext/policies ''
+	run 0 list
+	out 'no policy is attached; run: mcxctl load FILE.bpf.o'
+	run 0 list -j
+	json 0 length
+	rm "$R/sys/kernel/debug/memcg_ext/policies"
+	run 1 list
+	err 'mcxctl: list: /sys/kernel/debug/memcg_ext/policies: No such file'
+	unload
+	run 1 list
+	err 'module memcg_ext is not loaded'
+}
+
+test_show_policy() {
+	policies || return
+	run 0 show simple
+	equal "$(tr -s ' ' <"$T/out" | grep -E '^(name|level|pin) ')" 'name simple
+level 3
+pin /sys/fs/bpf/mcx/simple' show
+	run 0 show -j foreground
+	json 1 length
+	json '/a b' 0 path
+	json ejected 0 state
+	run 1 show nope
+	err 'mcxctl: show: nope: neither a file nor an attached policy; there are: simple foreground'
+}
+
+test_unload() {
+	policies || return
+	put /sys/fs/bpf/mcx/other ''
+	run 1 unload nope
+	err 'mcxctl: unload: nope: no policy of that name; there are: other simple'
+	run 0 unload other
+	out 'other: unloaded'
+	[ -e "$R/sys/fs/bpf/mcx/other" ] && bad 'other is still pinned'
+	[ -e "$R/sys/fs/bpf/mcx/simple" ] || bad 'simple is not pinned'
+	put /sys/fs/bpf/mcx/other ''
+	run 1 unload -j nope other
+	json nope 0 name
+	json other 1 name
+	json /sys/fs/bpf/mcx/other 1 pin
+	"$T/jget" 0 error <"$T/out" >/dev/null || bad 'no error for nope'
+	put /sys/fs/bpf/mcx/other ''
+	run 0 unload --all
+	equal "$(find "$R/sys/fs/bpf" -type f)" '' 'pins left'
+	run 0 unload --all
+	out 'no policy is loaded'
+	run 1 unload simple
+	err 'no policy of that name, nor any other'
+	run 2 unload
+	err 'missing operand: NAME..., or --all'
+	run 2 unload --all simple
+}
+
 # ---- doctor ----
 
 # finding LINE: breaks nothing, prints this line.
@@ -927,6 +1238,12 @@ test_full_disk() {
 	err 'cannot write the output'
 }
 
+# complete_words WORD...: what bash offers for the last word.
+complete_words() {
+	bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+		_mcxctl; echo "${COMPREPLY[*]}"' "$T/completion" "$@"
+}
+
 # Table, manual and completion have the same commands and options.
 test_table_manual_completion() {
 	man=$here/tools/mcxctl.8
@@ -953,17 +1270,18 @@ test_table_manual_completion() {
 	diff "$T/table2" "$T/in-completion" ||
 		bad 'options: table and completion'
 	[ -s "$T/table2" ] || bad 'no options'
+
+	while read -r c; do
+		"$mcxctl" help "$c" |
+			sed -n 's/^ .*--\([a-z]*\).*/--\1/p' | sort >"$T/of-help"
+		complete_words mcxctl "$c" -- | tr ' ' '\n' | sort >"$T/offered"
+		diff "$T/of-help" "$T/offered" || bad "options of $c"
+	done <"$T/table"
 }
 
 test_manual_lint() {
 	command -v mandoc >/dev/null || return
 	mandoc -Tlint -W warning "$here/tools/mcxctl.8" || bad 'mandoc -Tlint'
-}
-
-# complete_words WORD...: what bash offers for the last word.
-complete_words() {
-	bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
-		_mcxctl; echo "${COMPREPLY[*]}"' "$T/completion" "$@"
 }
 
 test_completion() {
@@ -973,6 +1291,18 @@ test_completion() {
 	equal "$(complete_words mcxctl enable --s)" --subtree options
 	equal "$(complete_words mcxctl -j help di)" disable 'help COMMAND'
 	equal "$(complete_words mcxctl stat --sub)" '' 'options of another'
+	equal "$(complete_words mcxctl load --over)" --override 'of load'
+	policies || return
+	mkdir -p "$T/folder" "$T/bin"
+	ln -sf "$mcxctl" "$T/bin/mcxctl"
+	equal "$(complete_words mcxctl load "$T/sam")" "$T/sample.bpf.o" files
+	equal "$(complete_words mcxctl run "$T/fol")" "$T/folder/" folders
+	equal "$(complete_words mcxctl load "$T/vml")" '' 'other files'
+	saved=$PATH
+	PATH=$T/bin:$PATH
+	equal "$(complete_words mcxctl unload fore)" foreground policies
+	equal "$(complete_words mcxctl show simp)" simple policies
+	PATH=$saved
 }
 
 test_install() {
@@ -992,7 +1322,7 @@ test_install() {
 test_make_names_what_is_missing() {
 	make -s -C "$here/tools" O="$T/none" PKG_CONFIG=false \
 		>"$T/out" 2>"$T/err" && bad 'built without json-c'
-	err 'apt install libjson-c-dev pkgconf gcc'
+	err 'apt install libjson-c-dev libbpf-dev pkgconf gcc'
 }
 
 # ---- go ----
@@ -1003,13 +1333,16 @@ if [ -z "$mcxctl" ]; then
 	mkdir "$T/build"
 	make -s -C "$here/tools" O="$T/build" >"$T/log" 2>&1 || {
 		sed 's/^/# /' "$T/log"
-		grep -q 'apt install' "$T/log" && skip_all 'no compiler or json-c'
+		grep -q 'apt install' "$T/log" &&
+			skip_all 'no compiler, json-c or libbpf'
 		echo 'Bail out! tools/ does not build'
 		exit 1
 	}
 	mcxctl=$T/build/mcxctl
 	built=1
 fi
+have_policies=
+build_policies >"$T/policies.log" 2>&1 && have_policies=1
 build_helpers || skip_all 'no compiler or json-c'
 version=$("$mcxctl" --version) || exit 1
 version=${version#mcxctl }

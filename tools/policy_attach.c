@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Loading a policy into the kernel and attaching it to its cgroup
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy.h"
+
+static int explain_busy(const struct policy *p)
+{
+	const struct keyed *k = NULL;
+	const char *name = NULL;
+	struct nested n;
+
+	if (!policies_read(&n))
+		k = policies_on(&n, root_inode(p->cgroup));
+	if (k)
+		name = keyed_get(k, "name");
+	if (name)
+		err_set("%s has a policy already; run: mcxctl unload %s",
+			p->cgroup, name);
+	else
+		err_set("%s has a policy already; see: mcxctl list", p->cgroup);
+	nested_free(&n);
+	return -1;
+}
+
+/* The kernel log has a sentence for each of them. */
+static int attach_error(const struct policy *p, int error)
+{
+	switch (error) {
+	case EPERM:
+		return err_set("the policy of a cgroup above %s allows none below; unload that one, or load it with --override; see: mcxctl list",
+			       p->cgroup);
+	case EBUSY:
+		return explain_busy(p);
+	case ENOENT:
+		return err_set("no such cgroup in this cgroup namespace: %s",
+			       p->cgroup);
+	case ENODEV:
+		return err_set("%s has no memory controller, or is going away; run: mcxctl doctor %s",
+			       p->cgroup, p->cgroup);
+	case EINVAL:
+		return err_set("the module refuses its name, flags or timeout_ms; see: dmesg | grep "
+			       MODULE);
+	case EOPNOTSUPP:
+		return err_set("this kernel lacks what policies need; see: mcxctl features");
+	default:
+		return err_set("not attached to %s: %s, perhaps by its own init; see: dmesg | grep "
+			       MODULE, p->cgroup, strerror(error));
+	}
+}
+
+/**
+ * policy_attach - load a policy and attach it
+ * @p: the policy, prepared
+ *
+ * Return: 0, or -1 after err_set().
+ */
+int policy_attach(struct policy *p)
+{
+	int ret;
+
+	if (getenv("MCXCTL_ROOT"))
+		return err_set("MCXCTL_ROOT is set: nothing goes to the real kernel");
+	ret = bpf_object__load(p->obj);
+	if (ret)
+		return policy_load_error(p, ret);
+	p->link = bpf_map__attach_struct_ops(p->map);
+	if (!p->link)
+		return attach_error(p, errno);
+	detail("%s: attached to %s", policy_name(p), p->cgroup);
+	if (policy_has(p, "level") && !cgroup_any_managed(p->cgroup))
+		warn("no cgroup in %s is managed: level is not called before: mcxctl enable CGROUP",
+		     p->cgroup);
+	return 0;
+}
