@@ -101,6 +101,13 @@ static char *last_line(void)
 	return fmt_string("%.*s", (int)(end - from), from);
 }
 
+/* A weak one is missed by the verifier only, and only if it is called. */
+static char *missing_kfunc(void)
+{
+	return between("extern (func ksym) '", "': not found in kernel") ?:
+	       between("kfunc '", "' is referenced but wasn't resolved");
+}
+
 /**
  * policy_load_error - say why bpf_object__load() failed
  * @p: the policy
@@ -110,8 +117,7 @@ static char *last_line(void)
  */
 int policy_load_error(const struct policy *p, int error)
 {
-	__autofree char *kfunc = between("extern (func ksym) '",
-					 "': not found in kernel");
+	__autofree char *kfunc = missing_kfunc();
 	__autofree char *prog = between("prog '", "': BPF program load failed");
 	__autofree char *log = between(LOG_BEGIN, LOG_END);
 	__autofree char *line = last_line();

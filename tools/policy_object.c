@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "policy.h"
 
@@ -91,10 +92,36 @@ static int find_map(struct policy *p)
 	return check_map(p);
 }
 
+/*
+ * A name without a folder that is not here is one of the policies that were
+ * installed, in ../lib/memcg_ext as seen from the program.
+ */
+static char *find_file(const char *file)
+{
+	char exe[4096] = "", *path, *slash;
+	int i;
+
+	if (strchr(file, '/') || !access(file, F_OK) ||
+	    readlink("/proc/self/exe", exe, sizeof(exe) - 1) < 0)
+		return fmt_string("%s", file);
+	for (i = 0; i < 2; i++) {
+		slash = strrchr(exe, '/');
+		if (slash)
+			*slash = '\0';
+	}
+	path = fmt_string("%s/lib/" MODULE "/%s", exe, file);
+	if (!access(path, F_OK))
+		return path;
+	free(path);
+	return fmt_string("%s", file);
+}
+
 static int check_file(const char *file)
 {
 	struct stat st;
 
+	if (stat(file, &st) && errno == ENOENT)
+		return err_set("no such file, here or among the installed policies");
 	if (stat(file, &st))
 		return err_set("%s", strerror(errno));
 	if (S_ISDIR(st.st_mode))
@@ -117,18 +144,20 @@ static int open_error(int error)
 /**
  * policy_open - open an object file; needs no privilege and no module
  * @p: result; policy_close() it, also after a failure
- * @file: its name
+ * @file: its name; without a folder also one of those installed
  *
  * Return: 0, or -1 after err_set().
  */
 int policy_open(struct policy *p, const char *file)
 {
+	__autofree char *path = find_file(file);
+
 	memset(p, 0, sizeof(*p));
 	p->file = file;
 	policy_log_start();
-	if (check_file(file))
+	if (check_file(path))
 		return -1;
-	p->obj = bpf_object__open_file(file, NULL);
+	p->obj = bpf_object__open_file(path, NULL);
 	if (!p->obj)
 		return open_error(errno);
 	p->btf = bpf_object__btf(p->obj);
@@ -255,9 +284,8 @@ static int check_name(const char *name)
 		return err_set("name '%s' is too long: %d characters at most",
 			       name, OPS_NAME_LEN - 1);
 	/* The name is that of a file in bpffs, too. */
-	if (name[strspn(name, letters)] || !strcmp(name, ".") ||
-	    !strcmp(name, ".."))
-		return err_set("bad name '%s': letters, digits, '_' and '.' only",
+	if (name[strspn(name, letters)] || *name == '.')
+		return err_set("bad name '%s': letters, digits, '_' and '.' only, and no '.' in front",
 			       name);
 	return 0;
 }

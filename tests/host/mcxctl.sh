@@ -816,13 +816,14 @@ test_show_file() {
 	unload
 	run 0 show sample.bpf.o
 	run 1 show nope.bpf.o
-	err 'mcxctl: show: nope.bpf.o: No such file or directory'
+	err 'mcxctl: show: nope.bpf.o: no such file, here or among the installed policies'
 }
 
 test_load_object_file() {
 	policies || return
 	compile='compile it with: clang -O2 -g -target bpf -c'
-	not_loaded 'nope.bpf.o: No such file or directory' nope.bpf.o
+	not_loaded 'nope.bpf.o: no such file, here or among the installed policies' nope.bpf.o
+	not_loaded './nope.bpf.o: no such file' ./nope.bpf.o
 	not_loaded '.: is a directory; name a file .bpf.o' .
 	not_loaded "vmlinux.c: not a BPF object; $compile" vmlinux.c
 	not_loaded "vmlinux.o: not a BPF object; $compile" vmlinux.o
@@ -835,7 +836,7 @@ test_load_object_file() {
 	would_load -n other NO_NAME.bpf.o
 	run 1 -j load nope.bpf.o
 	silent err
-	json 'nope.bpf.o: No such file or directory' error
+	json 'nope.bpf.o: no such file, here or among the installed policies' error
 }
 
 # In the order in which a user mends them.
@@ -1293,13 +1294,18 @@ test_completion() {
 	equal "$(complete_words mcxctl stat --sub)" '' 'options of another'
 	equal "$(complete_words mcxctl load --over)" --override 'of load'
 	policies || return
-	mkdir -p "$T/folder" "$T/bin"
-	ln -sf "$mcxctl" "$T/bin/mcxctl"
+	mkdir -p "$T/folder" "$T/bin" "$T/lib/memcg_ext"
+	cp "$mcxctl" "$T/bin/mcxctl"
+	cp NO_NAME.bpf.o "$T/lib/memcg_ext/installed.bpf.o"
 	equal "$(complete_words mcxctl load "$T/sam")" "$T/sample.bpf.o" files
 	equal "$(complete_words mcxctl run "$T/fol")" "$T/folder/" folders
 	equal "$(complete_words mcxctl load "$T/vml")" '' 'other files'
 	saved=$PATH
 	PATH=$T/bin:$PATH
+	equal "$(complete_words mcxctl load inst)" installed.bpf.o installed
+	mcxctl show installed.bpf.o >"$T/out" 2>"$T/err" ||
+		bad 'an installed policy is not found'
+	out 'members      memcg_charged level'
 	equal "$(complete_words mcxctl unload fore)" foreground policies
 	equal "$(complete_words mcxctl show simp)" simple policies
 	PATH=$saved
