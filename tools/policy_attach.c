@@ -53,6 +53,15 @@ static int attach_error(const struct policy *p, int error)
 	}
 }
 
+static void warn_unmanaged(const struct policy *p)
+{
+	__autofree char *parent = cgroup_parent(p->cgroup);
+
+	if (!cgroup_any_managed(p->cgroup))
+		warn("no cgroup in %s is managed: level is not called before: mcxctl enable %s",
+		     p->cgroup, parent ? p->cgroup : "CGROUP");
+}
+
 /**
  * policy_attach - load a policy and attach it
  * @p: the policy, prepared
@@ -72,8 +81,7 @@ int policy_attach(struct policy *p)
 	if (!p->link)
 		return attach_error(p, errno);
 	detail("%s: attached to %s", policy_name(p), p->cgroup);
-	if (policy_has(p, "level") && !cgroup_any_managed(p->cgroup))
-		warn("no cgroup in %s is managed: level is not called before: mcxctl enable CGROUP",
-		     p->cgroup);
+	if (policy_has(p, "level"))
+		warn_unmanaged(p);
 	return 0;
 }

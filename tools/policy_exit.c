@@ -23,9 +23,25 @@ static const struct {
 	{ 1026, "error-value" },
 };
 
-/* Where the global variable @name is now that the object is loaded, or NULL. */
-static const char *find_global(const struct policy *p, const char *name,
-			       const struct btf_type **type)
+/* The one value of a map of globals; free() it. NULL if it is not loaded. */
+static char *read_map(const struct bpf_map *map)
+{
+	size_t size = bpf_map__value_size(map);
+	char *value = new_array(1, size);
+	uint32_t zero = 0;
+
+	if (!bpf_map__lookup_elem(map, &zero, sizeof(zero), value, size, 0))
+		return value;
+	free(value);
+	return NULL;
+}
+
+/*
+ * The value of the map that the global variable @name is in; free() it. @at is
+ * where in it, @type what. Read anew each time: not every libbpf maps the map.
+ */
+static char *read_global(const struct policy *p, const char *name,
+			 const struct btf_type **type, size_t *at)
 {
 	const struct btf_var_secinfo *info;
 	const struct btf_type *sec, *var;
@@ -44,8 +60,8 @@ static const char *find_global(const struct policy *p, const char *name,
 				continue;
 			*type = btf__type_by_id(p->btf,
 						btf__resolve_type(p->btf, var->type));
-			return (char *)bpf_map__initial_value(map, NULL) +
-			       info->offset;
+			*at = info->offset;
+			return read_map(map);
 		}
 	}
 	return NULL;
@@ -81,16 +97,18 @@ bool policy_exit_read(const struct policy *p, struct policy_exit *e)
 {
 	static char msg[256];
 	const struct btf_type *t = NULL;
-	const char *data = find_global(p, "mcx_exit", &t);
+	__autofree char *value = NULL;
+	size_t at = 0;
 
 	memset(e, 0, sizeof(*e));
 	e->msg = msg;
 	memset(msg, 0, sizeof(msg));
-	if (!data || !t || !btf_is_struct(t))
+	value = read_global(p, "mcx_exit", &t, &at);
+	if (!value || !t || !btf_is_struct(t))
 		return false;
-	get_member(p, t, data, "kind", &e->kind, sizeof(e->kind));
-	get_member(p, t, data, "code", &e->code, sizeof(e->code));
-	get_member(p, t, data, "msg", msg, sizeof(msg) - 1);
+	get_member(p, t, value + at, "kind", &e->kind, sizeof(e->kind));
+	get_member(p, t, value + at, "code", &e->code, sizeof(e->code));
+	get_member(p, t, value + at, "msg", msg, sizeof(msg) - 1);
 	return true;
 }
 

@@ -12,7 +12,7 @@
 
 #include "policy.h"
 
-#define TAIL_LINES	12
+#define TAIL_LINES	40
 #define LOG_BEGIN	"-- BEGIN PROG LOAD LOG --\n"
 #define LOG_END		"-- END PROG LOAD LOG --"
 
