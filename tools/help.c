@@ -17,7 +17,7 @@ void print_commands(FILE *to)
 	size_t i;
 
 	fputs("Usage: mcxctl [OPTION...] COMMAND [ARG...]\n"
-	      "Turns memcg_ext on and off for cgroups, and shows what it does.\n\n"
+	      "Turns memcg_ext on and off for cgroups, attaches policies to them, and shows\nwhat happens there.\n\n"
 	      "Commands:\n", to);
 	for (i = 0; i < nr_commands; i++) {
 		if (!commands[i].hidden)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * mcxctl: turns memcg_ext on and off for cgroups, and shows what it does
+ * mcxctl: turns memcg_ext on and off for cgroups, attaches policies to them, and
+ * shows what happens there
  *
  * The command table is the one place that knows all commands: help, the
  * completion and the tests are made from it.

@@ -95,9 +95,9 @@ static void get_member(const struct policy *p, const struct btf_type *t,
  */
 bool policy_exit_read(const struct policy *p, struct policy_exit *e)
 {
-	static char msg[256];
-	const struct btf_type *t = NULL;
 	__autofree char *value = NULL;
+	const struct btf_type *t = NULL;
+	static char msg[256];
 	size_t at = 0;
 
 	memset(e, 0, sizeof(*e));

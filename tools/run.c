@@ -83,15 +83,14 @@ static int look(const struct policy *p, struct look *l)
 	return 0;
 }
 
-/* By its own word, or, if it has none, by the module's. */
+/* By its own word, or, as not every policy has one, by the module's. */
 static bool has_ended(const struct policy *p, const struct look *l)
 {
+	const char *state = l->line ? keyed_get(l->line, "state") : NULL;
 	struct policy_exit e;
-	const char *state;
 
-	if (policy_exit_read(p, &e))
-		return e.kind;
-	state = l->line ? keyed_get(l->line, "state") : NULL;
+	if (policy_exit_read(p, &e) && e.kind)
+		return true;
 	return !state || strcmp(state, "active");
 }
 
