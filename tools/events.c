@@ -244,7 +244,7 @@ static int update_all(struct sources *all, bool woken)
 	int i;
 
 	for (i = all->nr - 1; i >= 0; i--) {
-		if (woken && !(all->poll[i].revents & POLLPRI))
+		if (woken && !all->poll[i].revents)
 			continue;
 		if (!update(&all->list[i]))
 			continue;
