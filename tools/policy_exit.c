@@ -97,8 +97,8 @@ bool policy_exit_read(const struct policy *p, struct policy_exit *e)
 {
 	__autofree char *value = NULL;
 	const struct btf_type *t = NULL;
-	static char msg[256];
 	size_t at = 0;
+	static char msg[256];
 
 	memset(e, 0, sizeof(*e));
 	e->msg = msg;
