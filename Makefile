@@ -12,14 +12,16 @@ DESTDIR ?=
 DKMS_FILES := dkms.conf Kbuild Makefile LICENSE module
 DKMS_SRC := /usr/src/memcg_ext-$(VERSION)
 
-.PHONY: help all modules clean-modules tools install install-module \
-	install-tools uninstall check check-full check-mutants static vm-test \
-	vm-shell demo clean
+.PHONY: help all modules clean-modules tools policies install install-module \
+	install-tools install-policies uninstall check check-full check-mutants \
+	static vm-test vm-shell demo clean
 
 help:
 	@echo 'make modules        build memcg_ext.ko for the running kernel (KVER=, KDIR=)'
 	@echo 'make tools          build mcxctl'
+	@echo 'make policies       build the BPF policies of bpf/'
 	@echo 'make install        install the module by DKMS, and the tools (PREFIX=$(PREFIX), DESTDIR=)'
+	@echo 'make install-policies   install the policies; needs clang, so it is not part of install'
 	@echo 'make uninstall      remove both'
 	@echo 'make check          the tests on stock Debian kernels in QEMU; installs what it needs (COLD=1: nothing from the cache)'
 	@echo 'make check-full     the same with the long tests'
@@ -46,6 +48,9 @@ tools:
 		echo 'error: a compiler, json-c and libbpf are needed; run: apt-get install gcc libc6-dev pkgconf libjson-c-dev libbpf-dev' >&2; exit 1; }
 	$(MAKE) -C tools
 
+policies:
+	$(MAKE) -C bpf
+
 install: install-module install-tools
 
 # With DESTDIR (packaging) the sources are copied and dkms is left alone.
@@ -70,11 +75,15 @@ endif
 install-tools: tools
 	$(MAKE) -C tools install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
 
+install-policies:
+	$(MAKE) -C bpf install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+
 uninstall:
 	@if test -z '$(DESTDIR)' && command -v dkms > /dev/null && dkms status memcg_ext/$(VERSION) | grep -q memcg_ext; then \
 		dkms remove memcg_ext/$(VERSION) --all; fi
 	rm -rf '$(DESTDIR)$(DKMS_SRC)'
 	$(MAKE) -C tools uninstall PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+	$(MAKE) -C bpf uninstall PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
 
 check:
 	tests/run --tier quick
@@ -105,3 +114,4 @@ clean:
 		-o -name '*.mod.c' -o -name '.*.cmd' -o -name 'Module.symvers' \
 		-o -name 'modules.order' -o -name '.module-common.o' \) -type f -print | xargs -r rm -f
 	@test ! -e tools/Makefile || $(MAKE) -s -C tools clean
+	@$(MAKE) -s -C bpf clean

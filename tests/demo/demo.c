@@ -86,13 +86,11 @@ static int mcxctl(const char *command)
 
 static int enable(void)
 {
-	if (access("/mcx/bin/mcxctl", X_OK) &&
-	    access("/usr/bin/mcxctl", X_OK) &&
-	    access("/usr/local/bin/mcxctl", X_OK)) {
+	int ret = mcxctl("enable");
+
+	if (ret == 127)		/* there is no such program */
 		say("    $ echo 1 > " CGROUP_ROOT "/" CG "/memory.ext.enable");
-		return mcx_manage(CG);
-	}
-	if (mcxctl("enable"))
+	else if (ret)
 		return -1;
 	return mcx_manage(CG);	/* the same again: waits for the hooks */
 }
