@@ -70,8 +70,21 @@ splats=(
 	'UBSAN: array-index-out-of-bounds in mm/memcontrol.c:12'
 	'KFENCE: memory corruption in mcx+0x1'
 	'possible circular locking dependency detected'
+	'possible recursive locking detected'
+	'possible irq lock inversion dependency detected'
+	'HARDIRQ-safe -> HARDIRQ-unsafe lock order detected'
 	'inconsistent lock state'
 	'suspicious RCU usage'
+	'[ BUG: Invalid wait context ]'
+	'bad unlock balance detected!'
+	'held lock freed!'
+	'lock held when returning to user space!'
+	'INFO: trying to register non-static key.'
+	'turning off the locking correctness validator.'
+	'ODEBUG: free active (active state 0) object: 00000000 object type: timer_list'
+	'ODEBUG: Out of memory. ODEBUG disabled'
+	'kmemleak: Kernel memory leak detector disabled'
+	'kmemleak: Cannot allocate a kmemleak_object structure'
 	'INFO: task kworker/0:1:10 blocked for more than 120 seconds.'
 	'rcu: INFO: rcu_preempt self-detected stall on CPU'
 	'rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:'
@@ -90,7 +103,7 @@ splats=(
 )
 
 echo "TAP version 13"
-echo "1..$((${#splats[@]} + 25))"
+echo "1..$((${#splats[@]} + 32))"
 options=()
 reset
 
@@ -150,6 +163,31 @@ sed -i 's/ok 2 b/ok 2 b # SKIP no swap here/' "$dir/tap.log"
 expect "2 0 1 2" "ok 2 b # SKIP no swap here" "a skipped case counts as skipped"
 sed -i 's/1\.\.2/1..0 # SKIP no swap here/; /ok [12]/d; s/rc=0/rc=4/' "$dir/tap.log"
 expect "1 0 1 2" "ok 1 t # SKIP no swap here" "a skipped test counts as skipped, with its reason"
+
+# debug LINE...: the machine was the debug kernel, which said so in the end.
+debug() {
+	local line
+
+	sed -i 's/Linux version.*/Linux version 6.12.1-debug (mcx@mcx)/' "$dir/console.log"
+	for line in "$@"; do
+		sed -i "s/^# mcx-end/# $line\n&/" "$dir/tap.log"
+	done
+}
+
+debug 'mcx-debug lockdep=1 leaks=0 others=0'
+expect "3 0 0 2" "ok 2 machine" "a debug kernel that found nothing passes"
+debug
+expect "2 1 0 2" "nobody looked for leaks" "one that was not asked fails"
+debug 'mcx-debug lockdep=0 leaks=0 others=0'
+expect "2 1 0 2" "lockdep was off in the end" "one without lockdep in the end fails"
+debug 'mcx-leak unreferenced object 0xffff888 (size 64):' 'mcx-debug lockdep=1 leaks=1 others=0'
+expect "2 1 0 2" "1 leaks with code of the module" "a leak of the module fails"
+debug 'mcx-leak unreferenced object 0xffff888 (size 64):' 'mcx-debug lockdep=1 leaks=0 others=1'
+expect "3 0 0 2" "# leak: unreferenced object 0xffff888" "one of others is shown"
+sed -i 's/.*some driver.*/[    5.1] kmemleak: 12 new suspected memory leaks (see debugfs)/' "$dir/console.log"
+expect "3 0 0 2" "ok 1 t" "that there are leaks is not judged by the console"
+sed -i 's/Linux version.*/&\n[    0.1] kmemleak: Kernel memory leak detector initialized (mem pool available: 1)/' "$dir/console.log"
+expect "3 0 0 2" "ok 2 machine" "kmemleak may say that it works"
 
 printf 'deny bug BUG:\nallow "made here" BUG: harmless\n' > "$dir/splats"
 options=(--splats "$dir/splats")
