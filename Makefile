@@ -13,8 +13,8 @@ DKMS_FILES := dkms.conf Kbuild Makefile LICENSE module
 DKMS_SRC := /usr/src/memcg_ext-$(VERSION)
 
 .PHONY: help all modules clean-modules tools policies install install-module \
-	install-tools install-policies uninstall check check-full check-mutants \
-	static vm-test vm-shell demo clean
+	install-tools install-policies uninstall check check-full check-debug \
+	check-mutants static vm-test vm-shell demo clean
 
 help:
 	@echo 'make modules        build memcg_ext.ko for the running kernel (KVER=, KDIR=)'
@@ -25,6 +25,7 @@ help:
 	@echo 'make uninstall      remove both'
 	@echo 'make check          the tests on stock Debian kernels in QEMU; installs what it needs (COLD=1: nothing from the cache)'
 	@echo 'make check-full     the same with the long tests'
+	@echo 'make check-debug    the tests on a kernel with KASAN, lockdep, kmemleak (builds it once: half an hour)'
 	@echo 'make check-mutants  breaks one feature at a time and checks that its test fails'
 	@echo 'make static         static checks only'
 	@echo 'make vm-test T=NAME K=6.12   one test on one kernel'
@@ -91,6 +92,9 @@ check:
 check-full:
 	tests/run --tier full
 
+check-debug:
+	tests/run --tier debug
+
 check-mutants:
 	tests/mutants/run
 
@@ -98,7 +102,7 @@ static:
 	tests/run --only 'static-*'
 
 vm-test:
-	@test -n '$(T)' || { echo 'usage: make vm-test T=NAME [K=6.12|7.3]; names are in tests/tests.list' >&2; exit 2; }
+	@test -n '$(T)' || { echo 'usage: make vm-test T=NAME [K=6.12|7.3|6.12-debug]; names are in tests/tests.list' >&2; exit 2; }
 	tests/run --only '$(T)' $(if $(K),--kernel $(K))
 
 vm-shell:

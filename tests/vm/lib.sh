@@ -14,6 +14,10 @@ ksft_in_root=usr/src/mcx-kselftest
 # Every kernel series that the project supports.
 # shellcheck disable=SC2034
 all_kernels="6.12 7.3"
+# Its own build of the first of them, with the checks that no stock kernel has
+# (tests/vm/debug-kernel).  Not one of all: only what asks for it runs on it.
+# shellcheck disable=SC2034
+debug_kernel=6.12-debug
 
 say() {
 	echo "mcx: $*" >&2
@@ -191,8 +195,16 @@ kernels() {
 }
 
 # kver K: full version of series K as uname -r says it, "-" when it is not in
-# the archive.
+# the archive.  Builds the debug kernel if that is asked for and not there.
 kver() {
+	if [ "$1" = "$debug_kernel" ]; then
+		if [ "$(kver "${1%-debug}")" = - ]; then
+			echo -
+		else
+			cat "$("$top/tests/vm/debug-kernel")/release"
+		fi
+		return
+	fi
 	kernels | awk -v k="$1" '$1 == k { print $2; found = 1 }
 		END { if (!found) print "-" }'
 }
