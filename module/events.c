@@ -44,8 +44,8 @@ static void mcx_events_work(struct work_struct *work)
 	struct mcx_memcg *m, *next;
 
 	llist_for_each_entry_safe(m, next, llist_del_all(&pending), notify) {
-		/* First: what happens from here on has to be told again. */
 		clear_bit(MCX_NOTIFY, &m->flags);
+		/* First: what happens from here on has to be told again. */
 		smp_mb__after_atomic();
 		mcx_events_wake(m);
 		mcx_memcg_put(m);

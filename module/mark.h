@@ -99,7 +99,7 @@ static inline unsigned long mcx_mark_wake(struct mcx_memcg *m,
 }
 
 static inline unsigned long mcx_mark_target(struct mcx_memcg *m,
-					  unsigned long admit)
+					    unsigned long admit)
 {
 	return admit - 2 * mcx_gap(m, admit);
 }

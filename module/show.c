@@ -5,18 +5,27 @@
  * Locking: none.
  */
 #include <linux/cgroup.h>
+#include <linux/kernfs.h>
 #include <linux/limits.h>
 #include <linux/nsproxy.h>
 #include <linux/slab.h>
 
 #include "show.h"
 
+/* Where the reader's cgroup namespace begins. */
+static struct kernfs_node *mcx_ns_root(void)
+{
+	return current->nsproxy->cgroup_ns->root_cset->dfl_cgrp->kn;
+}
+
 /**
  * mcx_show_path() - print where a cgroup is, as the reader's namespace has it
  * @s: where to
  * @cgrp: the cgroup
  *
- * Blanks, which would break a keyed line, are escaped.
+ * Blanks, which would break a keyed line, are escaped. Not by cgroup_path_ns(),
+ * which takes cgroup_mutex: who removes a cgroup has that, and waits for those
+ * who read its files.
  *
  * Context: Process. May sleep.
  */
@@ -24,8 +33,8 @@ void mcx_show_path(struct seq_file *s, struct cgroup *cgrp)
 {
 	char *path = kmalloc(PATH_MAX, GFP_KERNEL);
 
-	if (path && cgroup_path_ns(cgrp, path, PATH_MAX,
-				   current->nsproxy->cgroup_ns) >= 0)
+	if (path && kernfs_path_from_node(cgrp->kn, mcx_ns_root(), path,
+					  PATH_MAX) >= 0)
 		seq_escape(s, path, " \t\n\\");
 	kfree(path);
 }

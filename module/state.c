@@ -60,7 +60,7 @@ static DEFINE_HASHTABLE(memcg_table, 12);
  * Context: Any, NMI included, inside an RCU read-side section.
  * Return: the object, valid until the end of that section, or NULL.
  */
-struct mcx_memcg notrace *mcx_memcg_find(struct page_counter *counter)
+notrace struct mcx_memcg *mcx_memcg_find(struct page_counter *counter)
 {
 	struct mcx_memcg *m;
 
@@ -316,6 +316,8 @@ static bool mcx_walk(struct mcx_memcg *top)
 			mcx_memcg_derive(m);
 		else
 			complete = false;
+		/* If it went offline before it was in the table, nobody told us. */
+		complete &= !css_is_dying(css);
 		cond_resched();
 		rcu_read_lock();
 		/* The object has a reference now, or RCU holds the place. */
@@ -373,8 +375,7 @@ static bool mcx_sync(void)
 		if (m->seen != walk_nr)
 			mcx_memcg_remove(m);
 		else
-			any |= test_bit(MCX_MANAGED, &m->flags) ||
-			       rcu_access_pointer(m->policy);
+			any |= test_bit(MCX_MANAGED, &m->flags) || m->attached;
 	}
 	mcx_hooks_want(any);
 	return complete;
@@ -451,6 +452,11 @@ static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 		return -EPERM;
 	if (!m && own == MCX_ENABLE_NO)
 		return 0;
+	/* The whole tree is not worked out anew for nothing. */
+	if (m && m->own == own && !test_bit(MCX_RESET, &m->flags))
+		return 0;
+	if (css_is_dying(&memcg->css))
+		return -ENODEV;
 	m = mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);

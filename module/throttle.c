@@ -227,6 +227,26 @@ static bool mcx_wait(struct mcx_memcg *m, u64 nsec,
 }
 
 /*
+ * Nothing can be reclaimed. With a memory.max the decision is made there, so it
+ * must be reached. Without one nobody decides: as with the kernel's own handler,
+ * the wait grows with the square of the overage, so that usage all but stops.
+ */
+static u64 mcx_stuck_delay(struct mcx_memcg *m, unsigned long usage,
+			   unsigned long nr_pages)
+{
+	unsigned long high = READ_ONCE(m->counter->high), steps;
+	u64 delay = MCX_STUCK_NS * DIV_ROUND_UP(nr_pages, MCX_BATCH);
+
+	if (usage <= high)
+		return 0;
+	if (READ_ONCE(m->counter->max) < PAGE_COUNTER_MAX)
+		return delay;
+	/* Past twice the limit, or so, it is as long as it gets. */
+	steps = 1 + min((usage - high) / max(high / 16, 1UL), 16UL);
+	return delay * steps * steps;
+}
+
+/*
  * How long a task that charged nr_pages shall wait in all. Below the pacing mark
  * not at all; from there the time in which the workers free as much, times
  * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
@@ -243,8 +263,7 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
 		return 0;
 	if (test_bit(MCX_IS_STUCK, &m->flags))
-		return usage > READ_ONCE(m->counter->high) ?
-		       MCX_STUCK_NS * DIV_ROUND_UP(nr_pages, MCX_BATCH) : 0;
+		return mcx_stuck_delay(m, usage, nr_pages);
 	if (usage >= admit)
 		return MCX_ENTRY_NS;
 	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));

@@ -66,27 +66,28 @@ static bool in_effect(const char *cg, const char *line)
 	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
 }
 
-/* A task in @cg that charges @mib in calls of @chunk pages, @times over. */
+/*
+ * A task in @cg that touches @mib in system calls of @chunk pages each, @times
+ * over, each time anew.
+ */
 static pid_t charger(const char *cg, size_t mib, size_t chunk, int times)
 {
-	size_t len = chunk * PAGE, done;
+	size_t size = mib * MIB, len = chunk * PAGE, done;
 	pid_t pid = fork();
 	char *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(cg))
+	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || cg_enter(cg))
 		_exit(1);
 	while (times--) {
-		for (done = 0; done < mib * MIB; done += len) {
-			p = mmap(NULL, len, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-				 -1, 0);
-			if (p == MAP_FAILED)
+		for (done = 0; done < size; done += len)
+			if (madvise(p + done, size - done < len ? size - done :
+				    len, MADV_POPULATE_WRITE))
 				_exit(2);
-		}
-		/* All of it, so that the next round charges anew. */
-		madvise(p, len, MADV_DONTNEED);
+		madvise(p, size, MADV_DONTNEED);
 	}
 	_exit(0);
 }
@@ -237,7 +238,7 @@ static void test_delay(void)
 		"a signal ends a delayed task in %.0f ms",
 		(now_ns() - from) / 1e6);
 
-	calls = charger(OTHER, 8, 256, 100);
+	calls = charger(OTHER, 8, 256, 10);
 	nap_ms(500);
 	c->bss->fixed_ms = 0;
 	from = now_ns();
