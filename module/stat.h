@@ -23,6 +23,8 @@
 	S(reclaim_empty)						\
 	/* inline throttling in the middle of the kernel, put off */	\
 	S(deferred)							\
+	/* and that was not, since nothing else would stop that task */	\
+	S(not_deferred)							\
 	/* returns to user mode that were made to wait, and how long */	\
 	S(paced)							\
 	S(paced_usec)							\

@@ -56,6 +56,9 @@
  */
 #define MCX_STUCK_NS	(20ULL * NSEC_PER_MSEC)
 
+/* 4 MiB in one entry into the kernel, in pages; see mcx_must_not_defer(). */
+#define MCX_DEFER_MAX	((4U << 20) >> PAGE_SHIFT)
+
 static atomic_t nr_inside = ATOMIC_INIT(0);
 static bool draining;
 
@@ -146,6 +149,42 @@ static notrace bool mcx_all_ours(struct mem_cgroup *memcg)
 	return true;
 }
 
+/* Well above memory.high, or above it with nothing that could be reclaimed? */
+static notrace bool mcx_far_above(struct mcx_memcg *m)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long high = READ_ONCE(m->counter->high);
+
+	return usage > high && (test_bit(MCX_IS_STUCK, &m->flags) ||
+				usage - high > high / 2);
+}
+
+/*
+ * Is there a limit that is not met, with nothing behind it that would end that?
+ * Where memory.max is set, the OOM killer does. Under RCU.
+ */
+static notrace bool mcx_nobody_decides(struct mcx_memcg *m)
+{
+	for (; m; m = rcu_dereference(m->up))
+		if (READ_ONCE(m->counter->max) >= PAGE_COUNTER_MAX &&
+		    mcx_far_above(m))
+			return true;
+	return false;
+}
+
+/*
+ * Then nothing but its return to user mode stops a task, and one system call may
+ * charge all memory there is; a worker of io_uring never returns. They are the
+ * kernel's, which sleeps there and then, as it would without us.
+ */
+static notrace bool mcx_must_not_defer(struct mcx_memcg *m)
+{
+	if (current->memcg_nr_pages_over_high <= MCX_DEFER_MAX &&
+	    !(current->flags & (PF_IO_WORKER | PF_USER_WORKER)))
+		return false;
+	return mcx_nobody_decides(m);
+}
+
 /* Does the policy want this inline call put off? Under RCU. */
 static notrace bool mcx_policy_defers(struct mcx_memcg *own, gfp_t gfp_mask)
 {
@@ -171,6 +210,10 @@ static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 		defers = mcx_policy_defers(own, gfp_mask);
 	if (!m && !defers)
 		return MCX_CALLER_NEW;
+	if (m && caller != MCX_CALLER_GUEST && mcx_must_not_defer(m)) {
+		mcx_stat_inc(m, not_deferred);
+		return MCX_CALLER_NEW;
+	}
 	mcx_stat_inc(m ?: own, deferred);
 	return caller;
 }
