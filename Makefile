@@ -11,6 +11,8 @@ DESTDIR ?=
 # All that dkms needs of the tree.
 DKMS_FILES := dkms.conf Kbuild Makefile LICENSE module
 DKMS_SRC := /usr/src/memcg_ext-$(VERSION)
+# The headers with the kernel's types added, where they come without.
+KDIR_BTF := $(CURDIR)/build/kdir
 
 .PHONY: help all modules clean-modules tools policies install install-module \
 	install-tools install-policies uninstall check check-full check-debug \
@@ -35,14 +37,22 @@ help:
 
 all: modules tools
 
-# The one check that saves the reader kbuild's own, longer, message.
+# The checks that save the reader kbuild's own, longer, message, or none at all.
 modules:
 	@test -e '$(KDIR)/Makefile' || { \
 		echo 'error: no kernel headers in $(KDIR); run: apt-get install linux-headers-$(KVER)' >&2; exit 1; }
+ifeq ($(wildcard $(KDIR)/vmlinux),)
+	sh module/btf-base.sh '$(KVER)' '$(KDIR)' '$(KDIR_BTF)'
+	$(MAKE) -C $(KDIR_BTF) KBUILD_OUTPUT=$(KDIR_BTF) M=$(CURDIR) modules
+else
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+endif
+	@objdump -h memcg_ext.ko | grep -q ' \.BTF ' || { rm -f memcg_ext.ko; \
+		echo 'error: the kernel build made no BTF for memcg_ext.ko, without which it is of no use; is pahole installed, and CONFIG_DEBUG_INFO_BTF_MODULES set?' >&2; exit 1; }
 
 clean-modules:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	rm -rf build/kdir
 
 tools:
 	@printf '#include <json-c/json.h>\n#include <bpf/libbpf.h>\n' | $(CC) -E -o /dev/null - 2> /dev/null || { \
