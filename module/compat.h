@@ -44,12 +44,16 @@
  * Context: Any but NMI. Takes a spinlock for the notification.
  */
 #ifdef HAVE_EXPORT___memcg_memory_event
+#define MCX_NEEDS_FILE_NOTIFY	0
+
 static inline void mcx_memory_event(struct mem_cgroup *memcg,
 				    enum memcg_memory_event event)
 {
 	memcg_memory_event(memcg, event);
 }
 #else
+#define MCX_NEEDS_FILE_NOTIFY	1
+
 static inline void mcx_memory_event(struct mem_cgroup *memcg,
 				    enum memcg_memory_event event)
 {

@@ -14,6 +14,7 @@
 #include <linux/module.h>
 #include <linux/string.h>
 
+#include "compat.h"
 #include "feature.h"
 #include "symbols.h"
 
@@ -105,7 +106,9 @@ int mcx_symbols_init(void)
 	files &= mcx_bind(mcx_rm_cftypes, "cgroup_rm_cftypes", MCX_FEAT_FILES);
 	mcx_bind(mcx_try_to_free, "try_to_free_mem_cgroup_pages",
 		 MCX_FEAT_RECLAIM);
-	mcx_bind(mcx_file_notify, "cgroup_file_notify", MCX_FEAT_NOTIFY);
+	if (MCX_NEEDS_FILE_NOTIFY)
+		mcx_bind(mcx_file_notify, "cgroup_file_notify",
+			 MCX_FEAT_NOTIFY);
 
 	return files ? 0 : -ENOENT;
 }
