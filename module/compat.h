@@ -31,6 +31,13 @@
 #define MCX_RECLAIM_MAY_SWAP	BIT(1)
 #define MCX_RECLAIM_PROACTIVE	BIT(2)
 
+/* Does mcx_memory_event(), see below, need cgroup_file_notify()? */
+#ifdef HAVE_EXPORT___memcg_memory_event
+#define MCX_NEEDS_FILE_NOTIFY	0
+#else
+#define MCX_NEEDS_FILE_NOTIFY	1
+#endif
+
 /**
  * mcx_memory_event() - raise one of memory.events as the kernel does
  * @memcg: where it happened; ancestors count it too
@@ -44,16 +51,12 @@
  * Context: Any but NMI. Takes a spinlock for the notification.
  */
 #ifdef HAVE_EXPORT___memcg_memory_event
-#define MCX_NEEDS_FILE_NOTIFY	0
-
 static inline void mcx_memory_event(struct mem_cgroup *memcg,
 				    enum memcg_memory_event event)
 {
 	memcg_memory_event(memcg, event);
 }
 #else
-#define MCX_NEEDS_FILE_NOTIFY	1
-
 static inline void mcx_memory_event(struct mem_cgroup *memcg,
 				    enum memcg_memory_event event)
 {
