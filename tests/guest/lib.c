@@ -39,11 +39,6 @@ void nap_ms(unsigned int ms)
 		;
 }
 
-unsigned int patience(void)
-{
-	return access("/proc/lockdep_stats", F_OK) ? 1 : 6;
-}
-
 ssize_t read_file(const char *path, char *buf, size_t size)
 {
 	size_t len = 0;

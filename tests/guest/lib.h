@@ -21,8 +21,6 @@
 
 uint64_t now_ns(void);
 void nap_ms(unsigned int ms);
-/* By what to multiply a time limit: 1, more on a kernel that checks itself. */
-unsigned int patience(void);
 
 /* Files. read_file() ends the text with NUL and returns its length. */
 ssize_t read_file(const char *path, char *buf, size_t size);

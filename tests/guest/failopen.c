@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * failopen: a kernel without some of the functions the module looks for.
+ *
+ * Each is hidden in turn (module parameter hide=), and all at once. What then
+ * happens is what module/README.md promises: the module does not load, or that
+ * one part is off, with the reason in features, and the kernel enforces the
+ * limits as ever; and after unloading nothing is left. Likewise without ftrace,
+ * and with ftrace coming back.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "lib.h"
+#include "libpolicy.h"
+
+#define CG		"mcx-test-failopen"
+#define PARAMS		"/mcx/modparams"
+#define DEBUGFS		"/sys/kernel/debug/memcg_ext"
+#define KPROBES		"/sys/kernel/debug/kprobes/list"
+#define FTRACE		"/proc/sys/kernel/ftrace_enabled"
+#define LIMIT		"16777216"
+
+enum outcome {
+	NO_LOAD,	/* refused, cleanly */
+	NO_HOOKS,	/* nothing can be managed, and no policy attached */
+	NO_RECLAIM,	/* nothing can be managed; a policy can be attached */
+	MANAGES,
+};
+
+static const struct lost {
+	const char *hide;
+	enum outcome outcome;
+	const char *feature;	/* what features says, and of nothing else */
+	const char *unless;	/* not if the kernel has this one, too */
+	const char *name;	/* if @hide is too long for a line */
+} losses[] = {
+	{ "cgroup_add_dfl_cftypes", NO_LOAD },
+	{ "cgroup_rm_cftypes", NO_LOAD },
+	{ "mem_cgroup_css_online", NO_HOOKS,
+	  "lifetime off kernel function mem_cgroup_css_online not found\n" },
+	{ "mem_cgroup_css_offline", NO_HOOKS,
+	  "lifetime off kernel function mem_cgroup_css_offline not found\n" },
+	{ "mem_cgroup_css_reset", NO_HOOKS,
+	  "lifetime off kernel function mem_cgroup_css_reset not found\n" },
+	{ "page_counter_try_charge", NO_HOOKS,
+	  "account off kernel function page_counter_try_charge not found\n" },
+	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,
+	  "reclaim off kernel function try_to_free_mem_cgroup_pages not found\n" },
+	{ "mem_cgroup_handle_over_high", MANAGES,
+	  "throttle off kernel function mem_cgroup_handle_over_high not found\n",
+	  "__mem_cgroup_handle_over_high" },
+	{ "__mem_cgroup_handle_over_high", MANAGES,
+	  "throttle off kernel function mem_cgroup_handle_over_high not found\n",
+	  "mem_cgroup_handle_over_high" },
+	{ "mem_cgroup_handle_over_high,__mem_cgroup_handle_over_high", MANAGES,
+	  "throttle off kernel function mem_cgroup_handle_over_high not found\n",
+	  .name = "both over-high handlers" },
+	{ "cgroup_file_notify", MANAGES,
+	  "notify off kernel function cgroup_file_notify not found\n",
+	  "__memcg_memory_event" },
+	{ "ipmodify", MANAGES, "throttle degraded " },
+	{ "", MANAGES, .name = "nothing hidden" },
+};
+
+static int libbpf_quiet(enum libbpf_print_level level, const char *fmt,
+			va_list args)
+{
+	return 0;
+}
+
+static void hide(const char *names)
+{
+	FILE *f = fopen(PARAMS, "w");
+
+	if (!f)
+		return;
+	fprintf(f, "hide=%s\n", names);
+	fclose(f);
+}
+
+static void unhide(void)
+{
+	unlink(PARAMS);
+}
+
+static void ftrace_on(void)
+{
+	write_file(FTRACE, "1");
+}
+
+/* Does the running kernel have this function. */
+static bool kernel_has(const char *name)
+{
+	char line[512], symbol[256];
+	FILE *f = fopen("/proc/kallsyms", "r");
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%*s %*s %255s", symbol) == 1 &&
+			!strcmp(symbol, name);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static bool file_has(const char *path, const char *text)
+{
+	static char buf[1 << 20];
+
+	return read_file(path, buf, sizeof(buf)) >= 0 && strstr(buf, text);
+}
+
+static bool thread_left(void)
+{
+	DIR *proc = opendir("/proc");
+	char path[300], comm[64];
+	bool left = false;
+	struct dirent *d;
+
+	while (proc && !left && (d = readdir(proc))) {
+		if (!isdigit(d->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", d->d_name);
+		left = read_file(path, comm, sizeof(comm)) > 0 &&
+		       (!strncmp(comm, "mcx", 3) ||
+			!strncmp(comm, "memcg_ext", 9));
+	}
+	if (proc)
+		closedir(proc);
+	return left;
+}
+
+/* What is left of the module; NULL: nothing. */
+static const char *left_behind(void)
+{
+	if (mcx_loaded())
+		return "the module";
+	if (!access(DEBUGFS, F_OK))
+		return "its debugfs folder";
+	if (!access("/sys/kernel/btf/memcg_ext", F_OK))
+		return "its BTF";
+	if (cg_has(CG, "memory.ext.enable") || cg_has(CG, "memory.ext.stat") ||
+	    cg_has(CG, "memory.ext.events") || cg_has(CG, "memory.ext.policy"))
+		return "a file in a cgroup";
+	if (file_has("/sys/kernel/tracing/enabled_functions", "[memcg_ext]"))
+		return "a hook";
+	if (file_has(KPROBES, "DISABLED"))
+		return "a kprobe";
+	if (thread_left())
+		return "a thread";
+	if (cg_number(CG, "memory.high") != atoll(LIMIT))
+		return "another memory.high than was written";
+	return NULL;
+}
+
+static void unload(const char *what)
+{
+	int ret = mcx_unload();
+	const char *left = left_behind();
+
+	ktap_ok(!ret && !left, "%s: unloads (%d), %s is left behind", what, ret,
+		left ? left : "nothing");
+}
+
+/* Charges more than the limit that nobody can reclaim. */
+static void hog(void)
+{
+	size_t i, len = 16 * MIB + MIB / 2;
+	pid_t pid = fork();
+	char *p;
+
+	if (pid) {
+		waitpid(pid, NULL, 0);
+		return;
+	}
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || cg_enter(CG))
+		_exit(1);
+	for (i = 0; i < len; i += PAGE)
+		*(volatile char *)(p + i) = 1;
+	_exit(0);
+}
+
+/* Writes a file of twice the limit. */
+static void writer(void)
+{
+	static char buf[1 << 16];
+	pid_t pid = fork();
+	int fd, i;
+
+	if (pid) {
+		waitpid(pid, NULL, 0);
+		unlink("/scratch/failopen");
+		return;
+	}
+	fd = open("/scratch/failopen", O_WRONLY | O_CREAT, 0600);
+	if (fd < 0 || cg_enter(CG))
+		_exit(1);
+	for (i = 0; i < 32 * 16; i++)
+		if (write(fd, buf, sizeof(buf)) < 0)
+			_exit(1);
+	_exit(0);
+}
+
+/* Above memory.high that is counted, and memory.max is a limit. */
+static void check_limits(const char *what)
+{
+	long long high, peak;
+
+	hog();
+	high = cg_key(CG, "memory.events.local", "high");
+	cg_remove(CG);
+	cg_create(CG);
+	cg_write(CG, "memory.max", LIMIT);
+	writer();
+	peak = cg_number(CG, "memory.peak");
+	cg_write(CG, "memory.max", "max");
+	cg_write(CG, "memory.high", LIMIT);
+	ktap_ok(high > 0 && peak > atoll(LIMIT) / 2 && peak <= atoll(LIMIT),
+		"%s: the limits are enforced (high %lld, peak %lld)", what,
+		high, peak);
+}
+
+/* 0 or -errno. */
+static int try_policy(void)
+{
+	struct bpf_object *obj = NULL;
+	struct bpf_link *link;
+	int err;
+
+	link = policy_attach("mcx_noop.bpf.o", CG, &obj);
+	err = link ? 0 : -errno;
+	bpf_link__destroy(link);
+	bpf_object__close(obj);
+	return err;
+}
+
+static int count(const char *text, const char *what)
+{
+	int n = 0;
+
+	for (; (text = strstr(text, what)); text++)
+		n++;
+	return n;
+}
+
+/* Nothing but @says is not on; NULL: all are on. */
+static void check_features(const char *what, const char *says)
+{
+	char buf[4096];
+	int on, lines;
+
+	if (read_file(DEBUGFS "/features", buf, sizeof(buf)) < 0)
+		buf[0] = '\0';
+	on = count(buf, " on\n");
+	lines = count(buf, "\n");
+	if (!ktap_ok(lines && on == lines - !!says &&
+		     (!says || strstr(buf, says)),
+		     "%s: features says so, and nothing else", what))
+		ktap_note("%s", buf);
+}
+
+static void check_unmanageable(const char *what)
+{
+	ktap_ok(cg_write(CG, "memory.ext.enable", "1") == -EOPNOTSUPP &&
+		cg_write(CG, "memory.ext.enable", "subtree") == -EOPNOTSUPP &&
+		!cg_write(CG, "memory.ext.enable", "0") &&
+		!cg_key(CG, "memory.ext.stat", "managed"),
+		"%s: managing is not supported", what);
+}
+
+/* Whatever is missing, these are about no more than the files. */
+static void check_rest(const char *what)
+{
+	ktap_ok(!cg_write(CG, "memory.ext.reclaim", "headroom=8M") &&
+		cg_key(CG, "memory.ext.events", "wakeups") >= 0 &&
+		file_has(DEBUGFS "/hooks", "page_counter_try_charge found="),
+		"%s: the files work", what);
+}
+
+static void test_lost(const struct lost *l)
+{
+	const char *what = l->name ? l->name : l->hide;
+	const char *says = l->feature;
+	int ret;
+
+	if (l->unless && kernel_has(l->unless))
+		says = NULL;
+	hide(l->hide);
+	ret = mcx_load();
+	if (l->outcome == NO_LOAD) {
+		ktap_ok(ret == -ENOENT && !mcx_loaded(),
+			"%s: does not load (%d)", what, ret);
+		unload(what);
+		return;
+	}
+	if (!ktap_ok(!ret, "%s: loads (%d)", what, ret))
+		return;
+	check_rest(what);
+	if (l->outcome == MANAGES)
+		ktap_ok(!mcx_manage(CG), "%s: can be managed", what);
+	else
+		check_unmanageable(what);
+	ret = try_policy();
+	ktap_ok(ret == (l->outcome == NO_HOOKS ? -EOPNOTSUPP : 0),
+		"%s: attaching a policy: %s", what, ret ? strerror(-ret) : "ok");
+	check_features(what, says);
+	check_limits(what);
+	unload(what);
+}
+
+/* All that can be lost at once, with the files and without. */
+static void test_all(void)
+{
+	struct lost l = { .outcome = NO_LOAD, .name = "all" };
+	const char *what = "all but the files' functions";
+	char names[1024] = "";
+	size_t i;
+
+	for (i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {
+		if (losses[i].outcome == NO_LOAD)
+			continue;
+		strcat(names, losses[i].hide);
+		strcat(names, ",");
+	}
+	hide(names);
+	if (ktap_ok(!mcx_load(), "%s: loads", what)) {
+		check_rest(what);
+		check_unmanageable(what);
+		ktap_ok(try_policy() == -EOPNOTSUPP, "%s: no policy", what);
+		check_limits(what);
+		unload(what);
+	}
+	strcat(names, "cgroup_add_dfl_cftypes,cgroup_rm_cftypes");
+	l.hide = names;
+	test_lost(&l);
+}
+
+/* Is @key of stat @value within @ms? */
+static bool becomes(const char *key, long long value, int ms)
+{
+	for (; ms > 0; ms -= 50) {
+		if (cg_key(CG, "memory.ext.stat", key) == value)
+			return true;
+		nap_ms(50);
+	}
+	return false;
+}
+
+static void test_ftrace(void)
+{
+	uint64_t from;
+
+	/* 7.x does not disable it any more. */
+	if (write_file(FTRACE, "0")) {
+		ktap_skip("kernel.ftrace_enabled cannot be set to 0 here");
+		return;
+	}
+	atexit(ftrace_on);
+	ktap_ok(!mcx_load(), "kernel.ftrace_enabled=0: loads");
+	ktap_ok(!cg_write(CG, "memory.ext.enable", "1") &&
+		cg_key(CG, "memory.ext.stat", "managed") == 1 &&
+		!becomes("attached", 1, 2000),
+		"kernel.ftrace_enabled=0: managed, and not attached");
+	check_features("kernel.ftrace_enabled=0",
+		       "account off cannot hook page_counter_try_charge (-16); is kernel.ftrace_enabled 0?\n");
+	ktap_ok(!try_policy(), "kernel.ftrace_enabled=0: a policy waits, too");
+	check_limits("kernel.ftrace_enabled=0");
+	/* It was made anew. Tried at once, in vain; then every 10 s. */
+	cg_write(CG, "memory.ext.enable", "1");
+	nap_ms(2000);
+	ftrace_on();
+	from = now_ns();
+	ktap_ok(becomes("attached", 1, 20000) &&
+		now_ns() - from < 12 * NSEC,
+		"kernel.ftrace_enabled=1 again: attached by itself in %.1f s",
+		(double)(now_ns() - from) / NSEC);
+	check_features("kernel.ftrace_enabled=1 again", NULL);
+	ktap_ok(write_file(FTRACE, "0") == -EBUSY,
+		"kernel.ftrace_enabled=0 is refused while attached");
+	unload("kernel.ftrace_enabled=1 again");
+
+	write_file(FTRACE, "0");
+	mcx_load();
+	cg_write(CG, "memory.ext.enable", "1");
+	nap_ms(100);
+	unload("kernel.ftrace_enabled=0, about to try again");
+}
+
+int main(void)
+{
+	size_t i;
+
+	ktap_start();
+	thp_off();
+	dirty_limit_far();
+	libbpf_set_print(libbpf_quiet);
+	atexit(unhide);
+	cg_create(CG);
+	cg_write(CG, "memory.high", LIMIT);
+	for (i = 0; i < sizeof(losses) / sizeof(losses[0]); i++)
+		test_lost(&losses[i]);
+	test_all();
+	unhide();
+	test_ftrace();
+	cg_remove(CG);
+	return ktap_end();
+}
