@@ -45,7 +45,7 @@ installed() {
 		"the module is where modprobe finds it (${ko#/lib/modules/})"
 	result "$(modinfo -k "$kver" memcg_ext > /tmp/log 2>&1; echo $?)" "modinfo knows it"
 	for f in sbin/mcxctl share/man/man8/mcxctl.8 share/bash-completion/completions/mcxctl; do
-		result "$([ -s "/usr/local/$f" ]; echo $?)" "/usr/local/$f"
+		run "/usr/local/$f" test -s "/usr/local/$f"
 	done
 	result "$(mcxctl version | grep -q "^mcxctl "; echo $?)" "mcxctl runs"
 }
@@ -77,7 +77,7 @@ run "make install again, over it" make -C "$src" install KVER="$kver"
 run "make uninstall" make -C "$src" uninstall
 left=$(snapshot)
 [ -z "$left" ] || echo "${left//$'\n'/$'\n'# }" | sed '1s/^/# /'
-result "$([ -z "$left" ]; echo $?)" "nothing is left"
+run "nothing is left" test -z "$left"
 run "make uninstall again" make -C "$src" uninstall
 echo "1..$nr"
 echo "# Totals: pass:$((nr - failed)) fail:$failed"
