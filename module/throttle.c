@@ -31,6 +31,7 @@
 #include <linux/kallsyms.h>
 #include <linux/ktime.h>
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
 #include <linux/psi.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -39,6 +40,7 @@
 #include "call.h"
 #include "compat.h"
 #include "delay.h"
+#include "events.h"
 #include "hooks.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -55,6 +57,13 @@
  * memory.max instead of crawling below it.
  */
 #define MCX_STUCK_NS	(20ULL * NSEC_PER_MSEC)
+
+/*
+ * Batches that the charge hook counts in one entry into the kernel, 16 MiB: with
+ * one more the kernel would call its handler at each batch, and take them for
+ * pages.
+ */
+#define MCX_DEBT_MAX	(MCX_BATCH - 1)
 
 /* 4 MiB in one entry into the kernel, in pages; see mcx_must_not_defer(). */
 #define MCX_DEFER_MAX	((4U << 20) >> PAGE_SHIFT)
@@ -91,6 +100,8 @@ static const struct {
 	{ "irqentry_exit", MCX_CALLER_RETURN },
 	{ "do_syscall_64", MCX_CALLER_RETURN },
 	{ "xfer_to_guest_mode", MCX_CALLER_GUEST },
+	{ "io_", MCX_CALLER_OTHER },
+	{ "__do_sys_io_uring", MCX_CALLER_OTHER },
 };
 
 static noinline notrace enum mcx_caller mcx_caller_by_name(unsigned long ip)
@@ -102,7 +113,8 @@ static noinline notrace enum mcx_caller mcx_caller_by_name(unsigned long ip)
 	for (i = 0; i < ARRAY_SIZE(caller_names); i++)
 		if (str_has_prefix(name, caller_names[i].prefix))
 			return caller_names[i].caller;
-	return MCX_CALLER_OTHER;
+	/* Not known: it is the kernel's. */
+	return MCX_CALLER_NEW;
 }
 
 static notrace enum mcx_caller mcx_caller_of(unsigned long ip)
@@ -116,7 +128,7 @@ static notrace enum mcx_caller mcx_caller_of(unsigned long ip)
 		if (!known)
 			break;
 		caller = READ_ONCE(callers[i].caller);
-		/* NEW: another CPU is just about to write it. */
+		/* NEW: another CPU is just about to write it, or it is not known. */
 		if (known == ip && caller != MCX_CALLER_NEW)
 			return caller;
 	}
@@ -159,6 +171,12 @@ static notrace bool mcx_far_above(struct mcx_memcg *m)
 				usage - high > high / 2);
 }
 
+/* A memory.max that nobody can reach decides nothing. */
+static notrace bool mcx_max_decides(struct mcx_memcg *m)
+{
+	return READ_ONCE(m->counter->max) < totalram_pages();
+}
+
 /*
  * Is there a limit that is not met, with nothing behind it that would end that?
  * Where memory.max is set, the OOM killer does. Under RCU.
@@ -166,8 +184,7 @@ static notrace bool mcx_far_above(struct mcx_memcg *m)
 static notrace bool mcx_nobody_decides(struct mcx_memcg *m)
 {
 	for (; m; m = rcu_dereference(m->up))
-		if (READ_ONCE(m->counter->max) >= PAGE_COUNTER_MAX &&
-		    mcx_far_above(m))
+		if (!mcx_max_decides(m) && mcx_far_above(m))
 			return true;
 	return false;
 }
@@ -175,21 +192,39 @@ static notrace bool mcx_nobody_decides(struct mcx_memcg *m)
 /*
  * Then nothing but its return to user mode stops a task, and one system call may
  * charge all memory there is; a worker of io_uring never returns. They are the
- * kernel's, which sleeps there and then, as it would without us.
+ * kernel's, which sleeps there and then, as it would without us; so it is above
+ * a memory.high that nobody manages. @m is NULL if a policy alone wants it
+ * put off. Under RCU.
  */
-static notrace bool mcx_must_not_defer(struct mcx_memcg *m)
+static notrace bool mcx_must_not_defer(struct mcx_memcg *own,
+				       struct mcx_memcg *m,
+				       unsigned int bound)
 {
-	if (current->memcg_nr_pages_over_high <= MCX_DEFER_MAX &&
+	if (current->memcg_nr_pages_over_high <= bound &&
 	    !(current->flags & (PF_IO_WORKER | PF_USER_WORKER)))
 		return false;
-	return mcx_nobody_decides(m);
+	return mcx_nobody_decides(m) || !mcx_all_ours(own->memcg);
+}
+
+/*
+ * A policy has a say about limits at or below its cgroup. Is one above it passed
+ * that nobody manages? Under RCU.
+ */
+static notrace bool mcx_policy_outranked(struct mcx_memcg *own)
+{
+	struct mcx_policy *p = rcu_dereference(own->policy);
+	struct mcx_memcg *at = p ? READ_ONCE(p->at) : NULL;
+	struct cgroup_subsys_state *parent;
+
+	parent = at ? at->memcg->css.parent : NULL;
+	return parent && !mcx_all_ours(mem_cgroup_from_css(parent));
 }
 
 /* Does the policy want this inline call put off? Under RCU. */
 static notrace bool mcx_policy_defers(struct mcx_memcg *own, gfp_t gfp_mask)
 {
 	return mcx_call_high_policy(own, gfp_mask) &
-	       BPF_MEMCG_HIGH_DEFER_INLINE;
+	       BPF_MEMCG_HIGH_DEFER_INLINE && !mcx_policy_outranked(own);
 }
 
 /*
@@ -199,7 +234,7 @@ static notrace bool mcx_policy_defers(struct mcx_memcg *own, gfp_t gfp_mask)
 static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 					     struct mcx_memcg *m,
 					     unsigned long parent_ip,
-					     gfp_t gfp_mask)
+					     gfp_t gfp_mask, unsigned int bound)
 {
 	enum mcx_caller caller = mcx_caller_of(parent_ip);
 	bool defers = false;
@@ -210,8 +245,10 @@ static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 		defers = mcx_policy_defers(own, gfp_mask);
 	if (!m && !defers)
 		return MCX_CALLER_NEW;
-	if (m && caller != MCX_CALLER_GUEST && mcx_must_not_defer(m)) {
-		mcx_stat_inc(m, not_deferred);
+	if (caller == MCX_CALLER_NEW)
+		return caller;
+	if (caller != MCX_CALLER_GUEST && mcx_must_not_defer(own, m, bound)) {
+		mcx_stat_inc(m ?: own, not_deferred);
 		return MCX_CALLER_NEW;
 	}
 	mcx_stat_inc(m ?: own, deferred);
@@ -229,9 +266,12 @@ static notrace struct mem_cgroup *mcx_current_memcg(void)
 	return mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
 }
 
-/* Where shall a call of the over-high handler go. */
+/*
+ * Where shall a call of the over-high handler go. @bound: pages of debt up to
+ * which it is put off in any case.
+ */
 static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
-					 gfp_t gfp_mask)
+					 gfp_t gfp_mask, unsigned int bound)
 {
 	struct mem_cgroup *memcg;
 	enum mcx_caller caller = MCX_CALLER_NEW;
@@ -243,7 +283,8 @@ static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
 	if (own) {
 		m = mcx_memcg_managed(own) ? own : rcu_dereference(own->up);
 		if (m || rcu_access_pointer(own->policy))
-			caller = mcx_route_own(own, m, parent_ip, gfp_mask);
+			caller = mcx_route_own(own, m, parent_ip, gfp_mask,
+					       bound);
 	}
 	rcu_read_unlock();
 	return caller;
@@ -282,7 +323,7 @@ static u64 mcx_stuck_delay(struct mcx_memcg *m, unsigned long usage,
 
 	if (usage <= high)
 		return 0;
-	if (READ_ONCE(m->counter->max) < PAGE_COUNTER_MAX)
+	if (mcx_max_decides(m))
 		return delay;
 	/* Past twice the limit, or so, it is as long as it gets. */
 	steps = 1 + min((usage - high) / max(high / 16, 1UL), 16UL);
@@ -336,6 +377,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	psi_memstall_leave(&pflags);
 
 	mcx_stat_inc(m, paced);
+	mcx_events_notify(m);
 	mcx_stat_add(m, paced_usec, div_u64(waited, NSEC_PER_USEC));
 	*left -= min(*left, waited);
 	if (go_on)
@@ -372,11 +414,12 @@ static void mcx_note_over_high(struct mcx_memcg *m)
 		return;
 	mcx_stat_inc(m, over_high);
 	mcx_memory_event(m->memcg, MEMCG_HIGH);
+	mcx_events_notify(m);
 }
 
 /*
- * Debt is counted in pages by the kernel, and in batches by the charge hook,
- * which adds less than the kernel ever does.
+ * Debt is counted in pages by the kernel, which adds 64 or more at a time, and
+ * in batches by the charge hook, up to MCX_DEBT_MAX.
  */
 static unsigned long mcx_debt_pages(unsigned int debt)
 {
@@ -516,7 +559,7 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 	    current->flags & PF_KTHREAD)
 		return;
 
-	switch (mcx_route(parent_ip, mcx_gfp_of(fregs))) {
+	switch (mcx_route(parent_ip, mcx_gfp_of(fregs), MCX_DEFER_MAX)) {
 	case MCX_CALLER_NEW:
 		return;
 	case MCX_CALLER_RETURN:
@@ -554,7 +597,8 @@ static void notrace mcx_over_high_plain(unsigned long ip,
 	if (likely(!current->memcg_nr_pages_over_high) ||
 	    current->flags & PF_KTHREAD)
 		return;
-	caller = mcx_route(parent_ip, mcx_gfp_of(fregs));
+	/* What was put off before is not known here: the debt is gone. */
+	caller = mcx_route(parent_ip, mcx_gfp_of(fregs), 0);
 	if (caller == MCX_CALLER_CHARGE || caller == MCX_CALLER_GUEST ||
 	    caller == MCX_CALLER_OTHER)
 		current->memcg_nr_pages_over_high = 0;
@@ -579,6 +623,8 @@ struct mcx_hook mcx_hook_over_high = {
  */
 void notrace mcx_throttle_charge(unsigned long nr_pages, unsigned int delay)
 {
+	unsigned long debt;
+
 	if (!in_task() || current->flags & (PF_KTHREAD | PF_IO_WORKER |
 					    PF_USER_WORKER | PF_EXITING |
 					    PF_MEMALLOC))
@@ -591,7 +637,11 @@ void notrace mcx_throttle_charge(unsigned long nr_pages, unsigned int delay)
 		return;
 	if (delay)
 		mcx_delay_add(delay);
-	current->memcg_nr_pages_over_high += DIV_ROUND_UP(nr_pages, MCX_BATCH);
+	debt = current->memcg_nr_pages_over_high;
+	if (debt < MCX_DEBT_MAX)
+		current->memcg_nr_pages_over_high =
+			min(debt + DIV_ROUND_UP(nr_pages, MCX_BATCH),
+			    MCX_DEBT_MAX);
 	set_tsk_thread_flag(current, TIF_NOTIFY_RESUME);
 }
 

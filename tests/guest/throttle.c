@@ -142,6 +142,33 @@ static void test_freeze(void)
 	cg_write(OURS, "memory.high", "max");
 }
 
+/*
+ * One system call that takes 256 MiB, in @cg, where only @limited has a limit,
+ * which is a memory.high of 16 MiB. The kernel stops it after a batch or two.
+ */
+static void test_one_call(const char *cg, const char *limited)
+{
+	long long most = 0, now;
+	uint64_t from = now_ns();
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (!cg_enter(cg))
+			mmap(NULL, 256 * MIB, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		_exit(0);
+	}
+	while (now_ns() - from < 3 * NSEC) {
+		now = cg_number(limited, "memory.current");
+		most = now > most ? now : most;
+		nap_ms(20);
+	}
+	end(pid);
+	ktap_ok(most > 0 && most < 40 * (long long)MIB,
+		"one system call does not go far above a memory.high that we do not hold: %lld MiB of 16",
+		most / (long long)MIB);
+}
+
 /* The kernel's own handling beside us: not ours to change. */
 static void test_unmanaged(void)
 {
@@ -163,6 +190,7 @@ static void test_unmanaged(void)
 	ends_within(hog(BELOW, 18, false), 30);
 	ktap_ok(cg_key(THEIRS, "memory.events", "high") > before,
 		"an unmanaged ancestor above its memory.high is the kernel's too");
+	test_one_call(BELOW, THEIRS);
 	cg_write(BELOW, "memory.ext.enable", "0");
 	cg_write(THEIRS, "memory.high", "max");
 }
@@ -220,6 +248,7 @@ static void test_degraded(const char *feature)
 		took);
 	ktap_ok(high_events(OURS) > 0, "the kernel counts it (high %lld)",
 		high_events(OURS));
+	test_one_call(OURS, OURS);
 	cg_write(OURS, "memory.high", "max");
 }
 
