@@ -59,6 +59,12 @@ static int mcx_enable_show(struct seq_file *s, void *v)
 	return 0;
 }
 
+/* The opener counts: an open file may be handed to anybody. */
+static bool mcx_privileged(struct kernfs_open_file *of)
+{
+	return file_ns_capable(of->file, &init_user_ns, CAP_SYS_RESOURCE);
+}
+
 static ssize_t mcx_enable_write(struct kernfs_open_file *of, char *buf,
 				size_t nbytes, loff_t off)
 {
@@ -67,10 +73,8 @@ static ssize_t mcx_enable_write(struct kernfs_open_file *of, char *buf,
 	own = sysfs_match_string(enable_names, strstrip(buf));
 	if (own < 0)
 		return -EINVAL;
-	/* The opener counts: an open file may be handed to anybody. */
 	ret = mcx_state_set(mem_cgroup_from_css(of_css(of)), own,
-			    file_ns_capable(of->file, &init_user_ns,
-					    CAP_SYS_RESOURCE));
+			    mcx_privileged(of));
 	return ret ?: nbytes;
 }
 
@@ -94,7 +98,7 @@ static ssize_t mcx_reclaim_conf_write(struct kernfs_open_file *of, char *buf,
 	conf = mcx_state_conf(memcg);
 	ret = mcx_conf_parse(&conf, buf);
 	if (!ret)
-		ret = mcx_state_configure(memcg, &conf);
+		ret = mcx_state_configure(memcg, &conf, mcx_privileged(of));
 	mutex_unlock(&conf_mutex);
 	return ret ?: nbytes;
 }

@@ -23,7 +23,9 @@
 #include <linux/cgroup.h>
 #include <linux/hashtable.h>
 #include <linux/mutex.h>
+#include <linux/percpu-refcount.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -33,6 +35,8 @@
 
 /* How long a cgroup that comes online may take until it is visible. */
 #define MCX_SYNC_DELAY	msecs_to_jiffies(10)
+/* How long one that is removed may stay while no hook is attached. */
+#define MCX_LOOK_DELAY	(5 * HZ)
 
 /* Pages a second, until measured: low enough to hold nobody for long. */
 #define MCX_INITIAL_RATE	50000
@@ -111,6 +115,27 @@ void mcx_memcg_put(struct mcx_memcg *m)
 		call_rcu(&m->rcu, mcx_memcg_free);
 }
 
+/* Memory for it, charged to the parent as that of the cgroup itself is. */
+static struct mcx_memcg *mcx_memcg_alloc(struct mem_cgroup *memcg)
+{
+	struct cgroup_subsys_state *parent = memcg->css.parent;
+	struct mem_cgroup *old;
+	struct mcx_memcg *m;
+
+	old = set_active_memcg(parent ? mem_cgroup_from_css(parent) : NULL);
+	m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	if (m) {
+		m->stat = alloc_percpu_gfp(struct mcx_stat_cpu,
+					   GFP_KERNEL_ACCOUNT);
+		if (!m->stat) {
+			kfree(m);
+			m = NULL;
+		}
+	}
+	set_active_memcg(old);
+	return m;
+}
+
 /* Takes over the caller's reference to the css if it succeeds. */
 static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 {
@@ -118,13 +143,9 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 
 	lockdep_assert_held(&state_mutex);
 
-	m = kzalloc(sizeof(*m), GFP_KERNEL);
+	m = mcx_memcg_alloc(memcg);
 	if (!m)
 		return NULL;
-	m->stat = alloc_percpu(struct mcx_stat_cpu);
-	if (!m->stat)
-		goto err_free;
-
 	m->memcg = memcg;
 	m->counter = &memcg->memory;
 	m->conf = MCX_CONF_DEFAULT;
@@ -138,10 +159,6 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
 	return m;
-
-err_free:
-	kfree(m);
-	return NULL;
 }
 
 /**
@@ -176,7 +193,7 @@ static void mcx_memcg_lose_policy(struct mcx_memcg *m)
 	if (!p)
 		return;
 	m->attached = NULL;
-	p->at = NULL;
+	WRITE_ONCE(p->at, NULL);
 	mcx_policy_end(p, MCX_EXIT_CGROUP, 0,
 		       "its cgroup was removed, or lost the memory controller");
 }
@@ -215,20 +232,25 @@ static struct mcx_memcg *mcx_memcg_parent(struct mem_cgroup *memcg)
 }
 
 /* Is there anything here that needs objects from here down? */
-static bool mcx_configured(struct mcx_memcg *m)
+static bool mcx_reaches_down(struct mcx_memcg *m)
+{
+	return m->own != MCX_ENABLE_NO || m->attached;
+}
+
+/* Or just its own? */
+static bool mcx_keeps_conf(struct mcx_memcg *m)
 {
 	struct mcx_conf def = MCX_CONF_DEFAULT;
 
-	return m->own != MCX_ENABLE_NO || m->attached ||
-	       memcmp(&m->conf, &def, sizeof(def));
+	return memcmp(&m->conf, &def, sizeof(def));
 }
 
-/* Is an ancestor configured, so that a walk from there comes by here? */
-static bool mcx_configured_above(struct mcx_memcg *m)
+/* Does a walk from an ancestor come by here? */
+static bool mcx_reached_from_above(struct mcx_memcg *m)
 {
 	do {
 		m = mcx_memcg_parent(m->memcg);
-	} while (m && !mcx_configured(m));
+	} while (m && !mcx_reaches_down(m));
 	return m;
 }
 
@@ -316,8 +338,12 @@ static bool mcx_walk(struct mcx_memcg *top)
 			mcx_memcg_derive(m);
 		else
 			complete = false;
-		/* If it went offline before it was in the table, nobody told us. */
-		complete &= !css_is_dying(css);
+		/*
+		 * If it went offline before it was in the table, nobody told us. Not
+		 * css_is_dying(): that begins with rmdir, and on 7.x lasts until the
+		 * last task is gone.
+		 */
+		complete &= !percpu_ref_is_dying(&css->refcnt);
 		cond_resched();
 		rcu_read_lock();
 		/* The object has a reference now, or RCU holds the place. */
@@ -341,25 +367,34 @@ static void mcx_apply_resets(void)
 		}
 }
 
-/* Everything anew from what is configured. Returns false as mcx_walk() does. */
-static bool mcx_sync(void)
+/* Everything from those down that say something about others. */
+static bool mcx_sync_walks(void)
 {
-	struct mcx_memcg *m, *next;
-	bool complete = true, any = false;
-
-	lockdep_assert_held(&state_mutex);
-
-	walk_nr++;
-	mcx_apply_resets();
+	struct mcx_memcg *m;
+	bool complete = true;
 
 	/*
-	 * A configured cgroup with another above it is met by that one's walk,
-	 * after its parent, whose values it needs.
+	 * One with another above it is met by that one's walk, after its parent,
+	 * whose values it needs.
 	 */
 	list_for_each_entry(m, &all_memcgs, all)
-		if (mcx_configured(m) && m->seen != walk_nr &&
-		    !mcx_configured_above(m))
+		if (mcx_reaches_down(m) && m->seen != walk_nr &&
+		    !mcx_reached_from_above(m))
 			complete &= mcx_walk(m);
+
+	/* Not managed: kept for what was written, as long as they live. */
+	list_for_each_entry(m, &all_memcgs, all)
+		if (mcx_keeps_conf(m) && m->seen != walk_nr &&
+		    !percpu_ref_is_dying(&m->memcg->css.refcnt))
+			mcx_memcg_derive(m);
+	return complete;
+}
+
+/* Lets go of all that were not met. Returns true if the hooks are needed. */
+static bool mcx_sync_sweep(void)
+{
+	struct mcx_memcg *m, *next;
+	bool any = false;
 
 	/*
 	 * Nobody may find an object that goes through one that goes later, or that
@@ -377,13 +412,31 @@ static bool mcx_sync(void)
 		else
 			any |= test_bit(MCX_MANAGED, &m->flags) || m->attached;
 	}
+	return any;
+}
+
+/* Everything anew from what is configured. Returns false as mcx_walk() does. */
+static bool mcx_sync(void)
+{
+	bool complete, any;
+
+	lockdep_assert_held(&state_mutex);
+
+	walk_nr++;
+	mcx_apply_resets();
+	complete = mcx_sync_walks();
+	any = mcx_sync_sweep();
 	mcx_hooks_want(any);
+	/* Without hooks nobody tells that one of these is removed: look. */
+	if (!any && !list_empty(&all_memcgs))
+		queue_delayed_work(mcx_wq, &sync_work, MCX_LOOK_DELAY);
 	return complete;
 }
 
 static void mcx_sync_later(void)
 {
-	queue_delayed_work(mcx_wq, &sync_work, MCX_SYNC_DELAY);
+	/* Sooner than a look that is due. */
+	mod_delayed_work(mcx_wq, &sync_work, MCX_SYNC_DELAY);
 }
 
 static void mcx_sync_work(struct work_struct *work)
@@ -441,27 +494,35 @@ static struct mcx_memcg *mcx_memcg_get_locked(struct mem_cgroup *memcg)
 	return ERR_PTR(-ENOMEM);
 }
 
+/* What is there costs its manager nothing more: no privilege is needed. */
+static bool mcx_below_managed(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *parent = mcx_memcg_parent(memcg);
+
+	return parent && (test_bit(MCX_MANAGED, &parent->flags) ||
+			  rcu_access_pointer(parent->up));
+}
+
 static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 				bool privileged)
 {
-	struct mcx_memcg *parent = mcx_memcg_parent(memcg);
-	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+	struct mcx_memcg *m;
 
-	if (!privileged && !(parent && (test_bit(MCX_MANAGED, &parent->flags) ||
-					rcu_access_pointer(parent->up))))
+	if (!privileged && !mcx_below_managed(memcg))
 		return -EPERM;
+	/* A reset was before this. */
+	mcx_apply_resets();
+	m = mcx_memcg_locked(memcg);
 	if (!m && own == MCX_ENABLE_NO)
 		return 0;
 	/* The whole tree is not worked out anew for nothing. */
-	if (m && m->own == own && !test_bit(MCX_RESET, &m->flags))
+	if (m && m->own == own)
 		return 0;
 	if (css_is_dying(&memcg->css))
 		return -ENODEV;
 	m = mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
-	/* A reset that is still to be applied was before this. */
-	clear_bit(MCX_RESET, &m->flags);
 	m->own = own;
 	if (!mcx_sync())
 		mcx_sync_later();
@@ -527,28 +588,44 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 		mcx_reclaim_kick(m);
 }
 
+static int mcx_state_configure_locked(struct mem_cgroup *memcg,
+				      const struct mcx_conf *conf,
+				      bool privileged)
+{
+	struct mcx_memcg *m;
+
+	if (!privileged && !mcx_below_managed(memcg))
+		return -EPERM;
+	/* A reset was before this. */
+	mcx_apply_resets();
+	m = mcx_memcg_get_locked(memcg);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	mcx_memcg_configure(m, conf);
+	if (!mcx_sync())
+		mcx_sync_later();
+	return 0;
+}
+
 /**
  * mcx_state_configure() - set how the workers reclaim from a cgroup
  * @memcg: the cgroup; it need not be managed
  * @conf: all of it
+ * @privileged: as for mcx_state_set()
  *
  * Context: Process, under a write to a cgroup file. May sleep.
- * Return: 0, -ENODEV (the cgroup is going), -ENOMEM or -EINTR.
+ * Return: 0, -EPERM, -ENODEV (the cgroup is going), -ENOMEM or -EINTR.
  */
-int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf)
+int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
+			bool privileged)
 {
-	struct mcx_memcg *m;
+	int ret;
 
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
-	m = mcx_memcg_get_locked(memcg);
-	if (!IS_ERR(m)) {
-		mcx_memcg_configure(m, conf);
-		if (!mcx_sync())
-			mcx_sync_later();
-	}
+	ret = mcx_state_configure_locked(memcg, conf, privileged);
 	mutex_unlock(&state_mutex);
-	return PTR_ERR_OR_ZERO(m);
+	return ret;
 }
 
 /**
@@ -595,6 +672,8 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 	struct mcx_memcg *m;
 	int ret;
 
+	/* A reset was before this. */
+	mcx_apply_resets();
 	ret = mcx_may_attach(memcg);
 	if (ret)
 		return ret;
@@ -602,7 +681,7 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 	if (IS_ERR(m))
 		return PTR_ERR(m);
 	m->attached = p;
-	p->at = m;
+	WRITE_ONCE(p->at, m);
 	if (!mcx_sync())
 		mcx_sync_later();
 	return 0;
@@ -645,7 +724,7 @@ void mcx_state_detach(struct mcx_policy *p)
 	mutex_lock(&state_mutex);
 	if (p->at)
 		p->at->attached = NULL;
-	p->at = NULL;
+	WRITE_ONCE(p->at, NULL);
 	if (!mcx_sync())
 		mcx_sync_later();
 	mutex_unlock(&state_mutex);

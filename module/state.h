@@ -196,7 +196,8 @@ void mcx_state_hook(unsigned long ip, struct ftrace_regs *fregs);
 int mcx_state_set(struct mem_cgroup *memcg, enum mcx_enable own,
 		  bool privileged);
 enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
-int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf);
+int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
+			bool privileged);
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
 void mcx_state_detach(struct mcx_policy *p);
