@@ -8,6 +8,7 @@
 #include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
+#include <linux/overflow.h>
 #include <linux/parser.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
@@ -15,7 +16,6 @@
 #include "conf.h"
 
 #define MCX_MAX_PERCENT		50
-#define MCX_MAX_DIGITS		18	/* below 2^63 without a suffix */
 #define MCX_MAX_SWAPPINESS	200
 
 enum { OPT_HEADROOM, OPT_SWAPPINESS, OPT_UNKNOWN };
@@ -26,26 +26,48 @@ static const match_table_t tokens = {
 	{ OPT_UNKNOWN, NULL },
 };
 
+/*
+ * Decimal digits, then K, M, G, T, P, E or nothing. memparse() takes what is no
+ * number for 0, takes hexadecimal, and does not see overflow.
+ */
+static int mcx_parse_bytes(char *value, u64 *bytes)
+{
+	static const char units[] = "KMGTPE";
+	size_t digits = strspn(value, "0123456789");
+	unsigned int shift = 0;
+	const char *unit;
+	u64 n;
+	int ret;
+
+	if (value[digits]) {
+		unit = strchr(units, toupper(value[digits]));
+		if (!unit || value[digits + 1])
+			return -EINVAL;
+		shift = 10 * (unit - units + 1);
+		value[digits] = '\0';
+	}
+	ret = kstrtou64(value, 10, &n);
+	if (ret)
+		return ret;
+	return check_shl_overflow(n, shift, bytes) ? -ERANGE : 0;
+}
+
 static int mcx_parse_headroom(struct mcx_conf *conf, char *value)
 {
-	unsigned long long bytes;
 	unsigned int percent;
+	u64 bytes;
 	char *end;
+	int ret;
 
 	if (!strcmp(value, "auto")) {
 		conf->headroom = 0;
 		conf->percent = 0;
 		return 0;
 	}
-	/* memparse() takes what is no number for 0, and does not see overflow. */
-	if (!isdigit(*value))
-		return -EINVAL;
-	if (strspn(value, "0123456789") > MCX_MAX_DIGITS)
-		return -ERANGE;
 	end = value + strlen(value) - 1;
-	if (*end == '%') {
+	if (*value && *end == '%') {
 		*end = '\0';
-		if (kstrtouint(value, 10, &percent))
+		if (!isdigit(*value) || kstrtouint(value, 10, &percent))
 			return -EINVAL;
 		if (!percent || percent > MCX_MAX_PERCENT)
 			return -ERANGE;
@@ -53,9 +75,9 @@ static int mcx_parse_headroom(struct mcx_conf *conf, char *value)
 		conf->percent = percent;
 		return 0;
 	}
-	bytes = memparse(value, &end);
-	if (*end)
-		return -EINVAL;
+	ret = mcx_parse_bytes(value, &bytes);
+	if (ret)
+		return ret;
 	if (bytes < PAGE_SIZE || bytes > LONG_MAX)
 		return -ERANGE;
 	conf->headroom = bytes >> PAGE_SHIFT;
@@ -63,6 +85,10 @@ static int mcx_parse_headroom(struct mcx_conf *conf, char *value)
 	return 0;
 }
 
+/*
+ * The kernel heeds it in proactive reclaim only, which also leaves folios alone
+ * that it could not demote to a slower node.
+ */
 static int mcx_parse_swappiness(struct mcx_conf *conf, const char *value)
 {
 	unsigned int swappiness;

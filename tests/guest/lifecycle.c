@@ -104,11 +104,12 @@ static void test_reclaim_file(void)
 	static const char *const bad[] = {
 		" ", "headroom", "headroom=", "headroom=x", "headroom=-1",
 		"headroom=1Mx", "headroom=%", "swappiness=-1", "swappiness=1k",
-		"swappines=1", "headroom=2M swappiness=x", "cpu=cgroup",
+		"swappines=1", "headroom=2M swappiness=x", "headroom=0x100000",
 	};
 	static const char *const range[] = {
 		"headroom=0", "headroom=0%", "headroom=51%", "swappiness=201",
-		"headroom=99999999999999999999999",
+		"headroom=99999999999999999999999", "headroom=17E",
+		"headroom=18014398509482112K",
 	};
 	const char *kept = "headroom=8388608 swappiness=7";
 	size_t i, good = 0;
@@ -190,6 +191,29 @@ static void test_detach(void)
 	ktap_ok(!hooked(), "and then are gone");
 }
 
+/* While nothing is managed no hook tells that a cgroup is removed. */
+static void test_conf_only(void)
+{
+	long long dying = cg_key(TOP, "cgroup.stat", "nr_dying_descendants");
+	int i;
+
+	cg_write(CHILD, "memory.ext.reclaim", "headroom=5%");
+	cg_write(CHILD, "cgroup.subtree_control", "+memory");
+	cg_create(GRAND);
+	ktap_ok(!hooked(), "configuring alone attaches nothing");
+	cg_remove(GRAND);
+	cg_remove(CHILD);
+	for (i = 0; i < 100; i++) {
+		if (cg_key(TOP, "cgroup.stat", "nr_dying_descendants") <=
+		    dying)
+			break;
+		nap_ms(100);
+	}
+	ktap_ok(i < 100, "what is configured and not managed is freed (%.1f s)",
+		i / 10.0);
+	cg_create(CHILD);
+}
+
 /* rmdir must work at once, and leave no more dying cgroups than without us. */
 static void test_rmdir(void)
 {
@@ -232,13 +256,14 @@ static void test_controller_off(const char *keep)
 }
 
 /* In a child: as nobody, with the file its own. 0 or errno. */
-static int write_unprivileged(const char *cg, const char *text)
+static int write_unprivileged(const char *cg, const char *file,
+			      const char *text)
 {
 	char path[256];
 	int status;
 	pid_t pid;
 
-	cg_path(path, sizeof(path), cg, "memory.ext.enable");
+	cg_path(path, sizeof(path), cg, file);
 	if (chown(path, NOBODY, NOBODY))
 		return errno;
 	pid = fork();
@@ -255,11 +280,15 @@ static int write_unprivileged(const char *cg, const char *text)
 
 static void test_unprivileged(void)
 {
-	ktap_ok(write_unprivileged(CHILD, "1") == EPERM &&
+	ktap_ok(write_unprivileged(CHILD, "memory.ext.enable", "1") == EPERM &&
 		becomes(CHILD, "managed", 0),
 		"enabling needs CAP_SYS_RESOURCE");
+	ktap_ok(write_unprivileged(CHILD, "memory.ext.reclaim", "headroom=5%") ==
+		EPERM, "so does configuring, which costs memory, too");
 	cg_write(TOP, "memory.ext.enable", "1");
-	ktap_ok(!write_unprivileged(CHILD, "1") && becomes(CHILD, "managed", 1),
+	ktap_ok(!write_unprivileged(CHILD, "memory.ext.enable", "1") &&
+		becomes(CHILD, "managed", 1) &&
+		!write_unprivileged(CHILD, "memory.ext.reclaim", "headroom=auto"),
 		"but not below a managed cgroup");
 	cg_write(CHILD, "memory.ext.enable", "0");
 	cg_write(TOP, "memory.ext.enable", "0");
@@ -458,6 +487,7 @@ static void test_all(void)
 	test_reclaim_file();
 	test_inheritance();
 	test_detach();
+	test_conf_only();
 	test_rmdir();
 	test_controller_off("-io");
 	test_controller_off("+io");
