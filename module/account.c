@@ -36,13 +36,9 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(m, admit))
 		return false;
-	if (usage <= admit) {
-		WRITE_ONCE(m->crossed, admit);
-		return true;
-	}
-	/* Above it when first seen: somebody else's doing, no burst. */
+	/* How far it goes from here, see adapt.c. */
 	if (unlikely(!READ_ONCE(m->crossed)))
-		WRITE_ONCE(m->crossed, usage);
+		WRITE_ONCE(m->crossed, usage - nr_pages);
 	if (usage > READ_ONCE(m->peak))
 		WRITE_ONCE(m->peak, usage);
 	return true;

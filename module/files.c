@@ -126,7 +126,11 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 		mcx_show_pages(s, "target_mark", mcx_mark_target(m, admit));
 	}
 	mcx_show_pages(s, "burst", READ_ONCE(m->burst));
+	mcx_show_pages(s, "boost", READ_ONCE(m->boost));
 	seq_printf(s, "rate %llu\n", (u64)READ_ONCE(m->rate) * PAGE_SIZE);
+	seq_printf(s, "arrival %llu\n", READ_ONCE(m->arrival) * PAGE_SIZE);
+	seq_printf(s, "latency_usec %llu\n",
+		   div_u64(READ_ONCE(m->latency), NSEC_PER_USEC));
 	seq_printf(s, "level %s\n", level_names[mcx_level(m)]);
 }
 

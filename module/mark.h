@@ -8,19 +8,15 @@
  *        |       charges waits on its return to user mode
  *   pace ------- gap/2 below: from here on it waits a little, more and more
  *   wake ------- gap below: the workers start
- *   target ----- 2 gap below: the workers stop
+ *   target ----- another gap below: the workers stop
  *
  * Nobody can be stopped between a system call's first charge and its return to
  * user mode. memory.max must therefore stay away by what all tasks together
- * charge within one entry into the kernel. That is measured: mcx_memcg.burst is
- * how far usage passed admit before its tasks were held. It starts at a value
- * that a dozen writers of 1 MiB need, follows a larger one at once, and decays
- * by 1/32 of the difference a second. memory.high may be passed for a moment, so
- * no headroom is kept below it.
- *
- * The gap must cover what is charged until a woken worker has freed its first
- * pages: 1/16 of the limit, at least one batch per CPU (the kernel keeps that
- * much charged in advance), at most 8 MiB.
+ * charge within one entry into the kernel. memory.high may be passed for a moment,
+ * so no headroom is kept below it. The gap must cover what is charged until a
+ * woken worker has freed its first pages. Both are learned, see adapt.c; the gap
+ * is at least two batches per CPU (the kernel keeps one charged in advance) and
+ * at most 1/8 of the limit.
  *
  * All that is headroom=auto in memory.ext.reclaim. With a number instead, wake is
  * that far below the tighter limit, and admit half as far below memory.max.
@@ -35,14 +31,27 @@
 #include "state.h"
 
 #define MCX_BATCH	64UL	/* MEMCG_CHARGE_BATCH, in pages */
-#define MCX_MAX_GAP	((8UL << 20) >> PAGE_SHIFT)
+#define MCX_GAP_MAX	((8UL << 20) >> PAGE_SHIFT)
 
-/* Pages to keep free below a memory.max of @max pages. */
+/* Pages by which the workers wake below admit, as learned; see adapt.c. */
+static inline unsigned long mcx_learned_gap(struct mcx_memcg *m,
+					    unsigned long admit)
+{
+	unsigned long boost = min(READ_ONCE(m->boost), admit / 16);
+
+	return min(READ_ONCE(m->gap) + boost, admit / 8);
+}
+
+/*
+ * Pages to keep free below a memory.max of @max pages. A burst begins at the
+ * pacing mark, half a gap below admit. @max / 3 * 2: admit is no less.
+ */
 static inline unsigned long mcx_headroom(struct mcx_memcg *m, unsigned long max)
 {
 	unsigned long burst = READ_ONCE(m->burst);
 
 	burst += burst / 4 + MCX_BATCH * num_online_cpus();
+	burst -= min(burst, mcx_learned_gap(m, max / 3 * 2) / 2);
 	return clamp(burst, max / 32, max / 3);
 }
 
@@ -71,10 +80,18 @@ static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
 	return high;
 }
 
-/* Pages between one mark and the next but one. */
+/* The gap that was learned, within reason. */
+static inline unsigned long mcx_auto_gap(struct mcx_memcg *m,
+					 unsigned long admit)
+{
+	unsigned long least = 2 * MCX_BATCH * num_online_cpus();
+
+	return min(max(mcx_learned_gap(m, admit), least), admit / 4);
+}
+
+/* Pages between admit and wake. */
 static inline unsigned long mcx_gap(struct mcx_memcg *m, unsigned long admit)
 {
-	unsigned long least = MCX_BATCH * num_online_cpus();
 	unsigned long limit = min(READ_ONCE(m->counter->high),
 				  READ_ONCE(m->counter->max));
 	unsigned long room = mcx_room(m, limit);
@@ -82,8 +99,7 @@ static inline unsigned long mcx_gap(struct mcx_memcg *m, unsigned long admit)
 	/* admit was read before: a limit may have changed since. */
 	if (unlikely(room))
 		return min(max(admit + room, limit) - limit, admit / 2);
-	return min(clamp(admit / 16, least, max(least, MCX_MAX_GAP)),
-		   admit / 4);
+	return mcx_auto_gap(m, admit);
 }
 
 static inline unsigned long mcx_mark_pace(struct mcx_memcg *m,
@@ -98,10 +114,13 @@ static inline unsigned long mcx_mark_wake(struct mcx_memcg *m,
 	return admit - mcx_gap(m, admit);
 }
 
+/* However far down the workers wake, they do not free as much again. */
 static inline unsigned long mcx_mark_target(struct mcx_memcg *m,
 					    unsigned long admit)
 {
-	return admit - 2 * mcx_gap(m, admit);
+	unsigned long gap = mcx_gap(m, admit);
+
+	return admit - gap - min(gap, mcx_auto_gap(m, admit));
 }
 
 /* How close a managed cgroup is to its limits. */

@@ -30,6 +30,7 @@
 #include <linux/suspend.h>
 #include <linux/wait_bit.h>
 
+#include "adapt.h"
 #include "call.h"
 #include "compat.h"
 #include "events.h"
@@ -112,8 +113,10 @@ static void mcx_kick_work(struct irq_work *work)
 	unsigned long flags;
 
 	spin_lock_irqsave(&run_lock, flags);
-	llist_for_each_entry_safe(m, next, llist_del_all(&kick->list), kick)
+	llist_for_each_entry_safe(m, next, llist_del_all(&kick->list), kick) {
+		mcx_adapt_kicked(m);
 		mcx_enqueue(m);
+	}
 	spin_unlock_irqrestore(&run_lock, flags);
 }
 
@@ -172,36 +175,6 @@ static unsigned long mcx_excess(struct mcx_memcg *m)
 	return usage - target;
 }
 
-/*
- * Let the headroom follow what tasks really charge in one go; see mark.h. Usage
- * that stays up because nothing could be freed is no burst.
- */
-static void mcx_learn_burst(struct mcx_memcg *m, unsigned long freed)
-{
-	unsigned long from = max(mcx_mark_admit(m), READ_ONCE(m->crossed));
-	unsigned long peak = xchg(&m->peak, 0);
-	unsigned long burst = READ_ONCE(m->burst);
-	unsigned long seen = freed && peak > from ? peak - from : 0;
-
-	if (seen > burst) {
-		WRITE_ONCE(m->burst, seen);
-	} else if (time_after(jiffies, READ_ONCE(m->burst_at) + HZ)) {
-		WRITE_ONCE(m->burst_at, jiffies);
-		WRITE_ONCE(m->burst, burst - (burst - seen) / 32);
-	}
-}
-
-static void mcx_learn_rate(struct mcx_memcg *m, unsigned long freed, u64 nsec)
-{
-	unsigned long rate = READ_ONCE(m->rate);
-	unsigned long now;
-
-	if (!freed)
-		return;
-	now = div64_u64((u64)freed * NSEC_PER_SEC, max(nsec, 1ULL));
-	WRITE_ONCE(m->rate, max(rate - rate / 8 + now / 8, MCX_BATCH));
-}
-
 static void mcx_wake_waiters(struct mcx_memcg *m)
 {
 	unsigned long admit = mcx_mark_admit(m);
@@ -229,8 +202,7 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 					     options, swappiness < 0 ?
 					     NULL : &swappiness);
 
-	mcx_learn_rate(m, freed, local_clock() - wall);
-	mcx_learn_burst(m, freed);
+	mcx_adapt_pass(m, freed, local_clock() - wall);
 	cpu = div_u64(current->se.sum_exec_runtime - cpu, NSEC_PER_USEC);
 	mcx_stat_inc(m, reclaim_passes);
 	mcx_stat_add(m, reclaimed_pages, freed);

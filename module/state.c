@@ -29,6 +29,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "adapt.h"
 #include "hooks.h"
 #include "reclaim.h"
 #include "state.h"
@@ -37,11 +38,6 @@
 #define MCX_SYNC_DELAY	msecs_to_jiffies(10)
 /* How long one that is removed may stay while no hook is attached. */
 #define MCX_LOOK_DELAY	(5 * HZ)
-
-/* Pages a second, until measured: low enough to hold nobody for long. */
-#define MCX_INITIAL_RATE	50000
-/* 16 MiB: a dozen writers of 1 MiB each; see mark.h. */
-#define MCX_INITIAL_BURST	((16UL << 20) >> PAGE_SHIFT)
 
 static void mcx_sync_work(struct work_struct *work);
 
@@ -149,11 +145,9 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	m->memcg = memcg;
 	m->counter = &memcg->memory;
 	m->conf = MCX_CONF_DEFAULT;
-	m->rate = MCX_INITIAL_RATE;
-	m->burst = MCX_INITIAL_BURST;
-	m->burst_at = jiffies;
 	refcount_set(&m->ref, 1);
 	init_waitqueue_head(&m->waiters);
+	mcx_adapt_init_memcg(m);
 	mcx_reclaim_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);

@@ -118,11 +118,13 @@ struct mcx_conf {
  * @flags: enum mcx_memcg_flag
  * @up: nearest managed ancestor; RCU
  * @policy: the policy in effect, of this cgroup or the nearest ancestor; RCU
- * @burst: pages by which usage was seen to pass the admission mark before its
- *	tasks could be held, with a slow decay; see mark.h
- * @peak: highest usage above the admission mark since it was last looked at
- * @crossed: where the admission mark was when usage last passed it; as @burst
- *	grows that mark falls, which must not count as a burst itself
+ * @burst: pages by which usage was seen to pass the pacing mark before its
+ *	tasks could be held; see adapt.c for this and what follows
+ * @gap: pages between the admission mark and where the workers wake, as far as
+ *	they can be predicted
+ * @boost: more of them, for what cannot
+ * @peak: highest usage above the pacing mark since it was last looked at
+ * @crossed: usage when it last passed that mark; 0: it is below
  * @rate: pages a second that one worker frees here, smoothed
  * @conf: memory.ext.reclaim; state mutex for writing, each member by itself for
  *	reading
@@ -141,7 +143,16 @@ struct mcx_conf {
  * @serving: workers in a pass; run queue lock
  * @empty: passes without gain in a row; run queue lock
  * @retry: comes back after an empty pass
- * @burst_at: jiffies when @burst decayed last; any worker, races are harmless
+ * @burst_new: the largest burst of this window; this and what follows up to
+ *	@charged_then: whoever takes a sample
+ * @burst_old: of the window before
+ * @burst_at: jiffies when this window began
+ * @samples: taken in it
+ * @arrival: pages charged a second, the highest of late
+ * @charged_then: pages charged until the last sample
+ * @latency: ns from a kick to the first pages freed, the longest of late
+ * @kicked_at: when the workers were asked to reclaim; 0: they have begun
+ * @sampled_at: ns, last sample
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @rcu: for freeing
@@ -153,6 +164,8 @@ struct mcx_memcg {
 	struct mcx_memcg __rcu *up;
 	struct mcx_policy __rcu *policy;
 	unsigned long burst;
+	unsigned long gap;
+	unsigned long boost;
 	unsigned long peak;
 	unsigned long crossed;
 	unsigned long rate;
@@ -174,7 +187,16 @@ struct mcx_memcg {
 	unsigned int serving;
 	unsigned int empty;
 	struct timer_list retry;
+
+	unsigned long burst_new;
+	unsigned long burst_old;
 	unsigned long burst_at;
+	unsigned int samples;
+	u64 arrival;
+	u64 charged_then;
+	u64 latency;
+	u64 kicked_at;
+	u64 sampled_at;
 
 	struct llist_node notify;
 	wait_queue_head_t waiters;

@@ -267,7 +267,7 @@ static bool is_state(const char *key)
 {
 	static const char * const states[] = {
 		"managed", "attached", "usage", "limit", "level",
-		"burst", "rate",
+		"burst", "boost", "rate", "arrival", "latency_usec",
 	};
 	const char *mark = strstr(key, "_mark");
 	size_t i;

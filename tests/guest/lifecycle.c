@@ -141,6 +141,10 @@ static void test_reclaim_file(void)
 	ktap_ok(cg_key(TOP, "memory.ext.stat", "wake_mark") == 48LL << 20 &&
 		cg_key(TOP, "memory.ext.stat", "admit_mark") == 56LL << 20,
 		"headroom=25%%: a quarter below memory.max, admission half way");
+	cg_write(TOP, "memory.ext.reclaim", "headroom=50%");
+	ktap_ok(cg_key(TOP, "memory.ext.stat", "wake_mark") == 32LL << 20 &&
+		cg_key(TOP, "memory.ext.stat", "target_mark") >= 20LL << 20,
+		"headroom=50%%: the workers stop a little below half");
 	cg_write(TOP, "memory.max", "max");
 	cg_write(TOP, "memory.ext.enable", "0");
 	cg_write(TOP, "memory.ext.reclaim", "headroom=auto swappiness=default");
