@@ -10,6 +10,13 @@
  * short pass and puts the cgroup back at the tail, so that cgroups take turns;
  * while one needs more than a pass, it stays in the queue for others to join.
  *
+ * A worker is bound to its CPU, where real-time tasks may hold it up for as long
+ * as they like, and a pass may block in a file system. Whoever waited for
+ * MCX_SPARE_WAIT while no cgroup was taken from the queue gets one more idle
+ * worker, and then a spare: a work item of an unbound workqueue that does the
+ * same, MCX_SPARES at most. A cgroup whose only pass takes that long is queued
+ * again, so that another joins.
+ *
  * Kernel threads do not wait in reclaim_throttle(), so the workers limit
  * themselves: after a pass without gain the cgroup rests, longer each time. It
  * counts as stuck when nothing could be freed for several rests.
@@ -28,7 +35,10 @@
 #include <linux/smpboot.h>
 #include <linux/spinlock.h>
 #include <linux/suspend.h>
+#include <linux/timer.h>
+#include <linux/topology.h>
 #include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include "adapt.h"
 #include "call.h"
@@ -50,6 +60,10 @@
 /* So many in a row (about a quarter of a second): nothing can be reclaimed. */
 #define MCX_EMPTY_STUCK		9
 
+/* Before a spare joins: several times what a pass takes. */
+#define MCX_SPARE_WAIT		msecs_to_jiffies(20)
+#define MCX_SPARES		4
+
 struct mcx_kick {
 	struct llist_head list;
 	struct irq_work work;
@@ -68,6 +82,16 @@ static DEFINE_PER_CPU(struct mcx_worker, workers);
 static DEFINE_SPINLOCK(run_lock);
 static LIST_HEAD(run_queue);
 static cpumask_t idle_workers;
+
+static void mcx_spare_timer(struct timer_list *t);
+static void mcx_spare_work(struct work_struct *work);
+
+static struct work_struct spares[MCX_SPARES];
+static struct workqueue_struct *spare_wq;
+static DEFINE_TIMER(spare_timer, mcx_spare_timer);
+/* When a cgroup was last taken from the queue; run_lock. */
+static unsigned long taken_at;
+static u64 spare_passes;
 
 /* The system is about to sleep: no pass begins. run_lock for writing. */
 static bool paused;
@@ -88,22 +112,63 @@ static bool mcx_wake_worker_of(const struct cpumask *cpus)
 	return false;
 }
 
-/* Isolated CPUs only if there is no other. Caller holds run_lock. */
-static void mcx_wake_worker(void)
+/*
+ * One near the memory first: pages were just charged here. Isolated CPUs only if
+ * there is no other. Caller holds run_lock.
+ */
+static bool mcx_wake_worker(void)
 {
-	if (!paused &&
-	    !mcx_wake_worker_of(housekeeping_cpumask(HK_TYPE_DOMAIN)))
-		mcx_wake_worker_of(&idle_workers);
+	const struct cpumask *usual = housekeeping_cpumask(HK_TYPE_DOMAIN);
+	static cpumask_t near;
+
+	if (paused)
+		return false;
+	if (nr_online_nodes > 1) {
+		cpumask_and(&near, usual, cpumask_of_node(numa_node_id()));
+		if (mcx_wake_worker_of(&near))
+			return true;
+	}
+	return mcx_wake_worker_of(usual) || mcx_wake_worker_of(&idle_workers);
 }
 
 /* Caller holds run_lock. */
 static void mcx_enqueue(struct mcx_memcg *m)
 {
-	if (list_empty(&m->run))
+	if (list_empty(&m->run)) {
 		list_add_tail(&m->run, &run_queue);
+		m->queued_at = jiffies;
+	}
 	/* Pairs with mcx_worker_should_run(): queue and mask, mask and queue. */
 	smp_mb();
 	mcx_wake_worker();
+	if (!timer_pending(&spare_timer))
+		mod_timer(&spare_timer, jiffies + MCX_SPARE_WAIT);
+}
+
+/* Has nothing moved since? Caller holds run_lock. */
+static bool mcx_overdue(unsigned long since)
+{
+	return time_after_eq(jiffies, since + MCX_SPARE_WAIT);
+}
+
+static void mcx_spare_timer(struct timer_list *t)
+{
+	struct mcx_memcg *m;
+	unsigned long flags;
+	int i = 0;
+
+	spin_lock_irqsave(&run_lock, flags);
+	m = list_first_entry_or_null(&run_queue, struct mcx_memcg, run);
+	if (m && !paused) {
+		/* A worker that is woken and held up does not count as one. */
+		if (mcx_overdue(m->queued_at) && mcx_overdue(taken_at) &&
+		    !mcx_wake_worker())
+			while (i < MCX_SPARES &&
+			       !queue_work(spare_wq, &spares[i]))
+				i++;
+		mod_timer(&spare_timer, jiffies + MCX_SPARE_WAIT);
+	}
+	spin_unlock_irqrestore(&run_lock, flags);
 }
 
 static void mcx_kick_work(struct irq_work *work)
@@ -150,18 +215,21 @@ void mcx_reclaim_kick(struct mcx_memcg *m)
  * @m: the cgroup
  *
  * The worker that was woken for it is bound to its CPU, which may be held by
- * real-time tasks, or not run at all for a while: wake one more.
+ * real-time tasks, or not run at all for a while: wake one more. Or it has begun
+ * and does not get on.
  *
  * Context: Process.
  */
 void mcx_reclaim_nudge(struct mcx_memcg *m)
 {
 	mcx_reclaim_kick(m);
-	if (list_empty_careful(&m->run))
+	if (list_empty_careful(&m->run) && !READ_ONCE(m->serving))
 		return;
 	spin_lock_irq(&run_lock);
 	if (!list_empty(&m->run))
 		mcx_wake_worker();
+	else if (m->serving && mcx_overdue(m->taken_at))
+		mcx_enqueue(m);
 	spin_unlock_irq(&run_lock);
 }
 
@@ -188,7 +256,6 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 /* One pass. Returns pages freed. */
 static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 {
-	struct mcx_worker *w = raw_cpu_ptr(&workers);
 	u64 cpu = current->se.sum_exec_runtime, wall = local_clock();
 	int swappiness = READ_ONCE(m->conf.swappiness);
 	unsigned int options = MCX_RECLAIM_MAY_SWAP;
@@ -207,9 +274,9 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 	mcx_stat_inc(m, reclaim_passes);
 	mcx_stat_add(m, reclaimed_pages, freed);
 	mcx_stat_add(m, reclaim_usec, cpu);
-	w->passes++;
-	w->pages += freed;
-	w->usec += cpu;
+	this_cpu_inc(workers.passes);
+	this_cpu_add(workers.pages, freed);
+	this_cpu_add(workers.usec, cpu);
 	return freed;
 }
 
@@ -280,8 +347,9 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 						     struct mcx_memcg, run);
 	if (m) {
 		atomic_inc(&nr_passes);
-		cpumask_clear_cpu(raw_smp_processor_id(), &idle_workers);
 		list_del_init(&m->run);
+		taken_at = jiffies;
+		m->taken_at = jiffies;
 		*excess = mcx_excess(m);
 		m->serving++;
 		if (*excess > m->serving * MCX_PASS_MAX)
@@ -335,14 +403,15 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
 	mcx_memcg_put(m);
 }
 
-static void mcx_worker_run(unsigned int cpu)
+/* One pass for the next cgroup. Returns false if there is none. */
+static bool mcx_serve(void)
 {
 	unsigned long excess, freed = 0;
 	struct mcx_memcg *m;
 
 	m = mcx_take(&excess);
 	if (!m)
-		return;
+		return false;
 	mcx_call_level(m, mcx_level(m));
 	if (excess)
 		freed = mcx_pass(m, excess);
@@ -352,6 +421,19 @@ static void mcx_worker_run(unsigned int cpu)
 	if (atomic_dec_and_test(&nr_passes))
 		wake_up_var(&nr_passes);
 	cond_resched();
+	return true;
+}
+
+static void mcx_worker_run(unsigned int cpu)
+{
+	cpumask_clear_cpu(cpu, &idle_workers);
+	mcx_serve();
+}
+
+static void mcx_spare_work(struct work_struct *work)
+{
+	while (mcx_serve())
+		spare_passes++;
 }
 
 static bool mcx_work_to_do(void)
@@ -484,13 +566,21 @@ void mcx_reclaim_forget(struct mcx_memcg *m)
  */
 int mcx_reclaim_init(void)
 {
-	int cpu, ret;
+	int cpu, ret, i;
 
 	/* Not at build time: 6.12 does not relocate a module's per-CPU data. */
 	for_each_possible_cpu(cpu)
 		per_cpu(kicks.work, cpu) = IRQ_WORK_INIT(mcx_kick_work);
+	for (i = 0; i < MCX_SPARES; i++)
+		INIT_WORK(&spares[i], mcx_spare_work);
+	spare_wq = alloc_workqueue("memcg_ext_spare",
+				   WQ_UNBOUND | WQ_MEM_RECLAIM, MCX_SPARES);
+	if (!spare_wq)
+		return -ENOMEM;
 	ret = smpboot_register_percpu_thread(&worker_threads);
-	if (!ret)
+	if (ret)
+		destroy_workqueue(spare_wq);
+	else
 		register_pm_notifier(&pm_notifier);
 	return ret;
 }
@@ -511,6 +601,8 @@ void mcx_reclaim_exit(void)
 	unregister_pm_notifier(&pm_notifier);
 	for_each_possible_cpu(cpu)
 		irq_work_sync(&per_cpu(kicks.work, cpu));
+	timer_shutdown_sync(&spare_timer);
+	destroy_workqueue(spare_wq);
 	smpboot_unregister_percpu_thread(&worker_threads);
 
 	/* Nobody serves any more; what is left was queued and never taken. */
@@ -540,4 +632,5 @@ void mcx_reclaim_show(struct seq_file *s)
 				   cpumask_test_cpu(cpu, &idle_workers),
 				   w->passes, w->pages, w->usec);
 	}
+	seq_printf(s, "spare passes=%llu\n", READ_ONCE(spare_passes));
 }

@@ -140,6 +140,8 @@ struct mcx_conf {
  * @seen: last walk that met it; state mutex
  * @kick: hook -> irq_work
  * @run: in the run queue; run queue lock
+ * @queued_at: jiffies when it was queued; run queue lock
+ * @taken_at: jiffies when its last pass began; run queue lock
  * @serving: workers in a pass; run queue lock
  * @empty: passes without gain in a row; run queue lock
  * @retry: comes back after an empty pass
@@ -184,6 +186,8 @@ struct mcx_memcg {
 
 	struct llist_node kick;
 	struct list_head run;
+	unsigned long queued_at;
+	unsigned long taken_at;
 	unsigned int serving;
 	unsigned int empty;
 	struct timer_list retry;
