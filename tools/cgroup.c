@@ -112,6 +112,20 @@ char *cgroup_file(const char *cgroup, const char *file)
 }
 
 /**
+ * cgroup_shown - a cgroup in a column of a table
+ * @cgroup: the cgroup
+ *
+ * Return: its path below the mount, fit for a terminal; free() it.
+ */
+char *cgroup_shown(const char *cgroup)
+{
+	const char *below = cgroup + strlen(cgroup_mount());
+
+	/* The topmost one of a cgroup namespace can be managed, too. */
+	return text_clean(*below ? below + 1 : "/", "");
+}
+
+/**
  * cgroup_parent - the parent of a cgroup
  * @cgroup: the cgroup
  *

@@ -20,6 +20,17 @@ static const char * const words[] = {
 static struct json_object *findings;
 static int nr_fails;
 
+static void print_finding(enum verdict verdict, const char *what,
+			  const char *text, const char *fix)
+{
+	__autofree char *line = fmt_string("%-4s  %s: %s%s%s", words[verdict],
+					   what, text, fix ? "; run: " : "",
+					   fix ?: "");
+	__autofree char *clean = text_clean(line, "");
+
+	puts(clean);
+}
+
 static void add_finding(enum verdict verdict, const char *what,
 			const char *text, const char *fix)
 {
@@ -56,8 +67,7 @@ void doctor_report(enum verdict verdict, const char *what, const char *fix,
 	if (opts.json)
 		add_finding(verdict, what, text, fix);
 	else if (verdict != DOCTOR_OK || !opts.quiet)
-		printf("%-4s  %s: %s%s%s\n", words[verdict], what, text,
-		       fix ? "; run: " : "", fix ?: "");
+		print_finding(verdict, what, text, fix);
 }
 
 /**

@@ -141,12 +141,15 @@ static void print_section(const struct section *s)
 {
 	__autofree char *path = section_path(s);
 	__autofree char *text = root_read(path);
+	__autofree char *clean = NULL;
 
 	printf("\n== %s ==\n", s->name);
-	if (text)
-		fputs(text, stdout);
-	else
+	if (text) {
+		clean = text_clean(text, "\n");
+		fputs(clean, stdout);
+	} else {
 		printf("(%s)\n", strerror(errno));
+	}
 }
 
 static void dump_text(const char *release, const char *kernel,

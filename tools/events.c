@@ -162,13 +162,14 @@ static struct json_object *source_json(const struct source *src,
 static void print_line(const struct source *src, const struct keyed *k,
 		       const struct keyed *old)
 {
+	__autofree char *shown = cgroup_shown(src->cgroup);
 	size_t i;
 
 	if (opts.json) {
 		out_json_line(source_json(src, k));
 		return;
 	}
-	fputs(src->cgroup + strlen(cgroup_mount()) + 1, stdout);
+	fputs(shown, stdout);
 	for (i = 0; i < k->nr; i++) {
 		if (changed(k, i, old))
 			printf(" %s=%s", k->pairs[i].key, k->pairs[i].value);

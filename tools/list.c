@@ -23,13 +23,16 @@ static char *held_by(const struct policy_link *link)
 static void print_line(const char *name, const char *state,
 		       const struct policy_link *link, const char *path)
 {
-	__autofree char *held = held_by(link);
-	__autofree char *cgroup = unescape(path);
+	__autofree char *raw_held = held_by(link);
+	__autofree char *raw_cgroup = unescape(path);
+	__autofree char *held = text_clean(raw_held, "");
+	__autofree char *cgroup = text_clean(raw_cgroup, "");
+	__autofree char *clean = text_clean(name, "");
 
 	if (opts.quiet)
-		puts(name);
+		puts(clean);
 	else
-		printf(FORMAT, name, state, held, cgroup);
+		printf(FORMAT, clean, state, held, cgroup);
 }
 
 static void add_link_json(struct json_object *obj,

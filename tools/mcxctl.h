@@ -129,6 +129,10 @@ void out_json_line(struct json_object *obj);
 struct json_object *json_value(const char *text);
 int out_finish(int status);
 
+/* text.c */
+char *text_clean(const char *text, const char *keep);
+char *json_clean(const char *json);
+
 /* root.c */
 void free_string(char **s);
 void *new_array(size_t nr, size_t size);
@@ -187,6 +191,7 @@ bool stop_wait(int fd, double seconds);
 const char *cgroup_mount(void);
 char *cgroup_resolve(const char *arg);
 char *cgroup_file(const char *cgroup, const char *file);
+char *cgroup_shown(const char *cgroup);
 char *cgroup_parent(const char *cgroup);
 bool cgroup_has_word(const char *cgroup, const char *file, const char *word);
 char *cgroup_memory_command(const char *cgroup);

@@ -66,6 +66,19 @@ static void print_prefix(void)
 		fprintf(stderr, "%s: ", command_name);
 }
 
+/* The rest of a message, with the newline. */
+static void print_rest(FILE *to, const char *fmt, va_list ap)
+{
+	__autofree char *clean = NULL;
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = fmt_string("%s", fmt);
+	clean = text_clean(text, "");
+	free(text);
+	fprintf(to, "%s\n", clean);
+}
+
 /**
  * err_report - show the last error
  * @subject: what it is about, such as a cgroup; may be NULL
@@ -76,6 +89,7 @@ int err_report(const char *subject)
 {
 	__autofree char *text = fmt_string("%s%s%s", subject ?: "",
 					   subject ? ": " : "", last_error);
+	__autofree char *clean = text_clean(text, "");
 	struct json_object *obj;
 
 	if (opts.json) {
@@ -85,7 +99,7 @@ int err_report(const char *subject)
 		out_json(obj);
 	} else {
 		print_prefix();
-		fprintf(stderr, "%s\n", text);
+		fprintf(stderr, "%s\n", clean);
 	}
 	return EXIT_FAILED;
 }
@@ -123,9 +137,8 @@ void warn(const char *fmt, ...)
 	print_prefix();
 	fputs("warning: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	print_rest(stderr, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
 }
 
 /**
@@ -139,9 +152,8 @@ void note(const char *fmt, ...)
 	if (opts.quiet || opts.json)
 		return;
 	va_start(ap, fmt);
-	vprintf(fmt, ap);
+	print_rest(stdout, fmt, ap);
 	va_end(ap);
-	putchar('\n');
 }
 
 /**
@@ -156,9 +168,16 @@ void detail(const char *fmt, ...)
 		return;
 	print_prefix();
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	print_rest(stderr, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+}
+
+static void print_json(struct json_object *obj, int style)
+{
+	const char *text = json_object_to_json_string_ext(obj, style);
+	__autofree char *clean = json_clean(text);
+
+	puts(clean);
 }
 
 /**
@@ -167,7 +186,7 @@ void detail(const char *fmt, ...)
  */
 void out_json(struct json_object *obj)
 {
-	puts(json_object_to_json_string_ext(obj, JSON_PRETTY));
+	print_json(obj, JSON_PRETTY);
 	json_object_put(obj);
 }
 
@@ -177,7 +196,7 @@ void out_json(struct json_object *obj)
  */
 void out_json_line(struct json_object *obj)
 {
-	puts(json_object_to_json_string_ext(obj, JSON_LINE));
+	print_json(obj, JSON_LINE);
 	fflush(stdout);
 	json_object_put(obj);
 }

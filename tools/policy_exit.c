@@ -161,6 +161,7 @@ static char *reason_of(uint32_t kind)
 int policy_exit_print(const struct policy_exit *e)
 {
 	__autofree char *reason = reason_of(e->kind);
+	__autofree char *msg = NULL;
 	struct json_object *obj;
 
 	if (opts.json) {
@@ -175,8 +176,9 @@ int policy_exit_print(const struct policy_exit *e)
 				       json_object_new_string(e->msg));
 		out_json_line(obj);
 	} else {
+		msg = text_clean(e->msg, "");
 		printf("EXIT: %s code=%lld%s%s\n", reason, (long long)e->code,
-		       *e->msg ? " " : "", e->msg);
+		       *msg ? " " : "", msg);
 	}
 	return e->kind >= EXIT_KIND_ERROR ? EXIT_FAILED : EXIT_OK;
 }

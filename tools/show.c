@@ -24,13 +24,15 @@ static bool is_file(const char *word)
 static int print_option(const struct policy_option *o, void *arg)
 {
 	__autofree char *value = option_text(o);
-	__autofree char *left = fmt_string("%s=%s", o->name, value);
+	__autofree char *raw_left = fmt_string("%s=%s", o->name, value);
+	__autofree char *left = text_clean(raw_left, "");
+	__autofree char *help = text_clean(o->help, "");
 	bool *head = arg;
 
 	if (!*head)
 		puts("options (--set NAME=VALUE):");
 	*head = true;
-	printf("  %-28s %-10s %s\n", left, o->type, o->help);
+	printf("  %-28s %-10s %s\n", left, o->type, help);
 	return 0;
 }
 
@@ -58,10 +60,11 @@ static bool is_number(const struct policy *p, const struct btf_member *m)
 static void print_file(const struct policy *p)
 {
 	const struct btf_member *m = btf_members(p->type);
+	__autofree char *name_of = text_clean(policy_name(p), "");
 	bool head = false;
 	int i;
 
-	printf("%-12s %s\n", "name", policy_name(p));
+	printf("%-12s %s\n", "name", name_of);
 	print_members(p);
 	for (i = 0; i < btf_vlen(p->type); i++, m++) {
 		const char *name = btf__name_by_offset(p->btf, m->name_off);
@@ -128,6 +131,13 @@ static int show_file(const char *file)
 
 /* mcxctl show NAME */
 
+static void print_pair(const char *key, const char *value)
+{
+	__autofree char *clean = text_clean(value, "");
+
+	printf("%-16s %s\n", key, clean);
+}
+
 static void print_policy(const struct keyed *k, const struct policy_link *link)
 {
 	size_t i;
@@ -135,12 +145,16 @@ static void print_policy(const struct keyed *k, const struct policy_link *link)
 	for (i = 0; i < k->nr; i++) {
 		__autofree char *value = unescape(k->pairs[i].value);
 
-		printf("%-16s %s\n", k->pairs[i].key, value);
+		print_pair(k->pairs[i].key, value);
 	}
-	if (link && link->pin)
-		printf("%-16s %s\n", "pin", link->pin);
-	else if (link && link->pid)
-		printf("%-16s %d (%s)\n", "pid", link->pid, link->comm ?: "?");
+	if (link && link->pin) {
+		print_pair("pin", link->pin);
+	} else if (link && link->pid) {
+		__autofree char *pid = fmt_string("%d (%s)", link->pid,
+						  link->comm ?: "?");
+
+		print_pair("pid", pid);
+	}
 }
 
 static int explain_name(const struct nested *n)

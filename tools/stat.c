@@ -136,6 +136,7 @@ static void print_list_head(void)
  */
 static void print_list_line(const char *cgroup, const struct keyed *k)
 {
+	__autofree char *shown = cgroup_shown(cgroup);
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(list_columns); i++) {
@@ -143,7 +144,7 @@ static void print_list_line(const char *cgroup, const struct keyed *k)
 
 		printf("%*s ", list_columns[i].width, text);
 	}
-	puts(cgroup + strlen(cgroup_mount()) + 1);
+	puts(shown);
 }
 
 static int list_one(const char *cgroup, void *arg)

@@ -1001,6 +1001,49 @@ foreground ejected - /a b" list
 	err 'module memcg_ext is not loaded'
 }
 
+# raw FILE: bytes that are orders to a terminal, or no UTF-8.
+raw() {
+	LC_ALL=C grep -q "$(printf '[\033\377]')" "$T/$1"
+}
+
+# Whoever may make a cgroup picks its name: ESC is an order to the terminal, a
+# newline makes another line, byte 377 is no UTF-8.
+test_names_that_are_orders() {
+	name=$(printf 'x\033[2J\377\302\233\342\200\256\303\244')
+	clean='x\033[2J\377\302\233\342\200\256ä'
+	json=$(printf 'x\\u001b[2J\357\277\275\\u009b\\u202e\303\244')
+	cgroup "$cg/$name"
+	state "$cg/$name" 1 1
+	for c in stat events doctor dump "enable $name" "doctor $name" \
+		"enable $name/no" "-v disable -t 0 $name"; do
+		# shellcheck disable=SC2086 # a command and its operand
+		"$mcxctl" $c >"$T/both" 2>&1
+		grep -qF "$clean" "$T/both" || [ "$c" = doctor ] ||
+			[ "$c" = dump ] || bad "$c: not named"
+		raw both && bad "$c: raw, on the terminal"
+	done
+	run 0 stat
+	out "$clean"
+	run 0 stat -j
+	out "\"$cg/$json\""
+	put /sys/kernel/debug/memcg_ext/policies \
+		"1 name=simple cgroup=42 path=/$name\\012y state=active"
+	put /sys/kernel/debug/memcg_ext/last_exit "msg $name"
+	run 0 list
+	out "/$clean\\012y"
+	run 0 show simple
+	out "/$clean\\012y"
+	run 0 dump
+	out "msg $clean"
+	raw out && bad 'dump: raw'
+	for c in list 'show simple' dump; do
+		# shellcheck disable=SC2086 # a command and its operand
+		run 0 -j $c
+		out "$json"
+		raw out && bad "$c: JSON that is no UTF-8"
+	done
+}
+
 test_show_policy() {
 	policies || return
 	run 0 show simple
