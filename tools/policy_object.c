@@ -283,7 +283,7 @@ static int check_name(const char *name)
 	if (strlen(name) >= OPS_NAME_LEN)
 		return err_set("name '%s' is too long: %d characters at most",
 			       name, OPS_NAME_LEN - 1);
-	/* The name is that of a file in bpffs, too. */
+	/* As the module has it; bpffs is stricter, see check_pin_name(). */
 	if (name[strspn(name, letters)] || *name == '.')
 		return err_set("bad name '%s': letters, digits, '_' and '.' only, and no '.' in front",
 			       name);

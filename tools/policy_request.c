@@ -107,12 +107,17 @@ static int set_cgroup(struct policy *p)
 	p->cgroup = cgroup_resolve(request.cgroup);
 	if (!p->cgroup)
 		return -1;
+	id = root_inode(p->cgroup);
 	if (cgroup_explain_policy(p->cgroup)) {
 		__autofree char *why = fmt_string("%s", err_text());
 
 		return err_set("%s: %s", p->cgroup, why);
 	}
-	return policy_set_number(p, "cgroup_id", root_inode(p->cgroup));
+	/* It can be removed at any time, and 0 would mean all cgroups. */
+	if (!id)
+		return err_set("%s: no such cgroup; run: mkdir %s", p->cgroup,
+			       p->cgroup);
+	return policy_set_number(p, "cgroup_id", id);
 }
 
 /**
@@ -148,11 +153,26 @@ static int check_pin_folder(const char *path)
 	return 0;
 }
 
+/* Else it would be attached, refused by bpffs, and detached again. */
+static int check_pin_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
+
+	if (!strchr(name, '.'))
+		return 0;
+	if (request.pin)
+		return err_set("--pin %s: bpffs takes no name with a '.'; name another path",
+			       path);
+	return err_set("bpffs takes no name with a '.', such as '%s'; give it another, -n NAME, or another path, --pin PATH",
+		       name);
+}
+
 static int check_pin(const struct policy *p)
 {
 	__autofree char *path = policy_pin_path(p);
 
-	if (request.pin && check_pin_folder(path))
+	if (check_pin_name(path) || (request.pin && check_pin_folder(path)))
 		return -1;
 	if (!root_exists(path))
 		return 0;

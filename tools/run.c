@@ -30,12 +30,11 @@ static bool is_counter(const char *key)
 	return true;
 }
 
+/* By the id it was attached with: that of a removed cgroup cannot be asked. */
 static const struct keyed *find_line(const struct policy *p,
 				     const struct nested *n)
 {
-	return policies_find(n, policy_name(p), root_inode(p->cgroup)) ?:
-	       policies_find(n, policy_name(p),
-			     policy_number(p, "cgroup_id"));
+	return policies_find(n, policy_name(p), policy_number(p, "cgroup_id"));
 }
 
 static void print_line(const struct keyed *k, const struct keyed *before)

@@ -198,9 +198,11 @@ build_helpers() {
 	#define _GNU_SOURCE
 	#include <errno.h>
 	#include <dlfcn.h>
+	#include <fcntl.h>
 	#include <stdio.h>
 	#include <stdlib.h>
 	#include <string.h>
+	#include <sys/stat.h>
 	#include <unistd.h>
 
 	static int wanted(int fd)
@@ -226,6 +228,19 @@ build_helpers() {
 		if (fd < 3 || !getenv("FAULT") || !wanted(fd))
 			return real(fd, buf, n);
 		errno = atoi(getenv("FAULT"));
+		return -1;
+	}
+
+	/* stat() of FAULT_STAT fails the first time. */
+	int stat(const char *path, struct stat *st)
+	{
+		static int failed;
+		const char *gone = getenv("FAULT_STAT");
+
+		if (failed || !gone || strcmp(path, gone))
+			return fstatat(AT_FDCWD, path, st, 0);
+		failed = 1;
+		errno = ENOENT;
 		return -1;
 	}
 	END
@@ -875,6 +890,12 @@ test_load_pin() {
 	err '--pin x: name an absolute path'
 	run 1 load --pin /sys/fs/bpf/no/x sample.bpf.o
 	err '--pin /sys/fs/bpf/no/x: no such folder; run: mkdir -p /sys/fs/bpf/no'
+	run 1 load -n my.policy sample.bpf.o
+	err "mcxctl: load: sample.bpf.o: bpffs takes no name with a '.', such as 'my.policy'; give it another, -n NAME, or another path, --pin PATH"
+	run 1 load -n my.policy --pin /sys/fs/bpf/x.y sample.bpf.o
+	err "--pin /sys/fs/bpf/x.y: bpffs takes no name with a '.'; name another path"
+	run 1 load -n my.policy --pin /sys/fs/bpf/x sample.bpf.o
+	err '--pin /sys/fs/bpf/x: not on bpffs'
 	run 1 load --pin /sys/fs/bpf/x sample.bpf.o
 	err '--pin /sys/fs/bpf/x: not on bpffs; name a path below /sys/fs/bpf'
 }
@@ -889,11 +910,22 @@ test_load_cgroup_and_name() {
 	not_loaded "sample.bpf.o: $cg/a/b: no memory controller in this cgroup; run: echo +memory > $cg/a/cgroup.subtree_control" -c a/b sample.bpf.o
 	put "$cg/a/b/cgroup.type" threaded
 	not_loaded "sample.bpf.o: $cg/a/b: a threaded cgroup has no memory controller" -c a/b sample.bpf.o
-	would_load -n my_policy.2 --override sample.bpf.o
+	would_load -n my_policy_2 --override sample.bpf.o
+	run 1 run -n my_policy.2 sample.bpf.o
+	err 'MCXCTL_ROOT is set'
 	not_loaded "sample.bpf.o: bad name 'a/b': letters, digits, '_' and '.' only" -n a/b sample.bpf.o
 	not_loaded "sample.bpf.o: bad name '..'" -n .. sample.bpf.o
 	would_load -n fifteen_letters sample.bpf.o
 	not_loaded "sample.bpf.o: name 'sixteen__letters' is too long: 15 characters at most" -n sixteen__letters sample.bpf.o
+}
+
+# A cgroup that is removed in between has no id, and 0 is that of the root.
+test_load_cgroup_goes_away() {
+	policies || return
+	FAULT_STAT=$R$cg/a PRELOAD=$T/fault.so
+	export FAULT_STAT
+	not_loaded "sample.bpf.o: $cg/a: no such cgroup; run: mkdir $cg/a" -c a sample.bpf.o
+	unset FAULT_STAT PRELOAD
 }
 
 # option SETTING SHOWN: this is what the policy gets.
