@@ -130,13 +130,32 @@ static struct policy_link *add_link(struct policy_links *l,
 	return &l->list[l->nr++];
 }
 
+/* What the kernel calls the file of a link: opened from a pin, and by its id. */
+static bool is_link_name(const char *name)
+{
+	return !strcmp(name, "anon_inode:bpf_link") ||
+	       !strcmp(name, "anon_inode:bpf-link");
+}
+
+/*
+ * The kernel tells of maps and programs, too, when asked for a link, and their
+ * types are numbered alike: BPF_LINK_TYPE_STRUCT_OPS is BPF_MAP_TYPE_LRU_HASH.
+ */
+static bool is_link(int fd)
+{
+	__autofree char *path = fmt_string("/proc/self/fd/%d", fd);
+	char name[32] = "";
+
+	return readlink(path, name, sizeof(name) - 1) > 0 && is_link_name(name);
+}
+
 /* The id of a struct_ops link, and its map's, 0 if it was detached. */
 static bool link_info(int fd, uint32_t *id, uint32_t *map)
 {
 	struct bpf_link_info info = {};
 	uint32_t len = sizeof(info);
 
-	if (bpf_link_get_info_by_fd(fd, &info, &len) ||
+	if (!is_link(fd) || bpf_link_get_info_by_fd(fd, &info, &len) ||
 	    info.type != BPF_LINK_TYPE_STRUCT_OPS)
 		return false;
 	*id = info.id;
@@ -176,8 +195,8 @@ static struct policy_link *find_id(struct policy_links *l, uint32_t id)
 }
 
 /*
- * A pin in our folder that leads to no attached policy is one that was
- * detached in another way than by mcxctl unload, which can still remove it.
+ * A pin in our folder whose link is detached: in another way than by mcxctl
+ * unload, which can still remove it.
  */
 static void add_stale(struct policy_links *l, const char *path)
 {
@@ -206,10 +225,11 @@ static int visit_pin(const char *path, const struct stat *st __unused,
 		return 0;
 	if (link_info(fd, &id, &map)) {
 		link = find_id(pins_of, id);
-		if (!link)
-			add_stale(pins_of, path);
-		else if (!link->pin)
+		if (link && !link->pin)
 			link->pin = fmt_string("%s", path);
+		/* Else of something else, or loaded since we read the ids. */
+		if (!link && !map)
+			add_stale(pins_of, path);
 	}
 	close(fd);
 	return 0;
