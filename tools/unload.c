@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debugfs.h"
 #include "policy.h"
 
 #define WAIT_STEPS	250
@@ -68,13 +69,13 @@ static int unload_link(const struct policy_link *link)
 {
 	int error = link->id && !link->detached ? detach(link->id) : 0;
 
-	if (error && !link->pin && link->pid)
+	if (error && link->pid)
 		return err_set("cannot be detached: %s; run: kill %d",
 			       strerror(error), link->pid);
-	if (error && !link->pin)
+	/* The pin stays: without it we could no longer find the policy. */
+	if (error)
 		return err_set("cannot be detached: %s; see: dmesg | grep "
 			       MODULE, strerror(error));
-	/* Without the pin the link goes by itself, if nobody else has it. */
 	return link->pin ? remove_pin(link->pin) : 0;
 }
 
@@ -155,6 +156,32 @@ static int explain_none(const struct policy_links *links)
 	return err_set("no policy of that name; there are:%s", names);
 }
 
+static const char still_in_use[] =
+	"module " MODULE " is still in use, by an open file in " DEBUGFS
+	" or a process that has a policy loaded; see: fuser -v " DEBUGFS "/*";
+
+/* How many hold the module; 0 also if it does not tell. */
+static int module_users(void)
+{
+	__autofree char *text = root_read("/sys/module/" MODULE "/refcnt");
+
+	return text ? atoi(text) : 0;
+}
+
+/*
+ * The kernel lets go of the module when it frees the map of a policy, which
+ * takes some grace periods: wait, so that modprobe -r may come next.
+ */
+static void wait_until_free(void)
+{
+	int i;
+
+	for (i = 0; i < WAIT_STEPS && module_users(); i++)
+		usleep(STEP_USEC);
+	if (i == WAIT_STEPS)
+		warn("%s", still_in_use);
+}
+
 static int unload(int argc, char **argv, const struct policy_links *links,
 		  struct json_object *list)
 {
@@ -162,6 +189,8 @@ static int unload(int argc, char **argv, const struct policy_links *links,
 
 	if (all && !unload_name(links, NULL, list, &status))
 		note("no policy is loaded");
+	if (all && !status)
+		wait_until_free();
 	for (i = 0; i < argc; i++) {
 		if (unload_name(links, argv[i], list, &status))
 			continue;
