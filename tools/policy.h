@@ -33,6 +33,7 @@
  * @data: the initial value of that: functions are pointers to programs
  * @link: once it is attached
  * @cgroup: where it is to be attached, or is
+ * @id: what the module counts it as; 0 before it was seen in its list
  */
 struct policy {
 	const char *file;
@@ -43,6 +44,7 @@ struct policy {
 	void *data;
 	struct bpf_link *link;
 	char *cgroup;
+	uint64_t id;
 };
 
 /**

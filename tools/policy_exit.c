@@ -112,6 +112,23 @@ bool policy_exit_read(const struct policy *p, struct policy_exit *e)
 	return true;
 }
 
+/*
+ * Several can have one name. A module that tells neither id nor cgroup leaves
+ * nothing else to go by.
+ */
+static bool is_ours(const struct policy *p, const struct keyed *last)
+{
+	const char *name = keyed_get(last, "name");
+	uint64_t cgroup = policy_number(p, "cgroup_id");
+
+	if (!name || strcmp(name, policy_name(p)))
+		return false;
+	if (p->id && keyed_get(last, "id"))
+		return keyed_is(last, "id", p->id);
+	return !cgroup || !keyed_get(last, "cgroup") ||
+	       keyed_is(last, "cgroup", cgroup);
+}
+
 /**
  * policy_exit_last - the last policy that ended, if it was this
  * @p: the policy
@@ -123,16 +140,14 @@ bool policy_exit_read(const struct policy *p, struct policy_exit *e)
 bool policy_exit_last(const struct policy *p, struct policy_exit *e,
 		      struct keyed *last)
 {
-	const char *name, *code;
 	uint64_t kind = 0;
+	const char *code;
 
 	memset(e, 0, sizeof(*e));
 	e->msg = "";
 	if (keyed_read(last, DEBUGFS "/last_exit"))
 		return false;
-	name = keyed_get(last, "name");
-	if (!name || strcmp(name, policy_name(p)) ||
-	    !keyed_number(last, "kind", &kind))
+	if (!is_ours(p, last) || !keyed_number(last, "kind", &kind))
 		return false;
 	code = keyed_get(last, "code");
 	e->kind = kind;

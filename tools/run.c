@@ -73,12 +73,14 @@ struct look {
 };
 
 /* Return: 0, or -1 after err_set(). */
-static int look(const struct policy *p, struct look *l)
+static int look(struct policy *p, struct look *l)
 {
 	memset(l, 0, sizeof(*l));
 	if (policies_read(&l->n))
 		return -1;
 	l->line = find_line(p, &l->n);
+	if (l->line && !p->id)
+		keyed_number(l->line, "id", &p->id);
 	return 0;
 }
 
@@ -118,7 +120,7 @@ static bool wait_interval(const struct policy *p, const struct look *l,
 }
 
 /* Return: 0 when it ended or we shall stop, or -1 after err_set(). */
-static int watch(const struct policy *p, int stop)
+static int watch(struct policy *p, int stop)
 {
 	struct look before, l;
 	int ret;
