@@ -28,7 +28,7 @@ static int explain_busy(const struct policy *p)
 }
 
 /* The kernel log has a sentence for each of them. */
-static int attach_error(const struct policy *p, int error)
+static int explain(const struct policy *p, int error)
 {
 	switch (error) {
 	case EPERM:
@@ -48,9 +48,22 @@ static int attach_error(const struct policy *p, int error)
 	case EOPNOTSUPP:
 		return err_set("this kernel lacks what policies need; see: mcxctl features");
 	default:
-		return err_set("not attached to %s: %s, perhaps by its own init; see: dmesg | grep "
+		return err_set("not attached to %s: %s; see: dmesg | grep "
 			       MODULE, p->cgroup, strerror(error));
 	}
+}
+
+/* What init returns comes back as it is: it may mean what the module means. */
+static int attach_error(const struct policy *p, int error)
+{
+	__autofree char *why = NULL;
+
+	explain(p, error);
+	if (!policy_has(p, "init"))
+		return -1;
+	why = fmt_string("%s", err_text());
+	return err_set("%s; or its own init refused (%s)", why,
+		       strerror(error));
 }
 
 static void warn_unmanaged(const struct policy *p)

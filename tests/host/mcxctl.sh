@@ -231,15 +231,15 @@ build_helpers() {
 		return -1;
 	}
 
-	/* stat() of FAULT_STAT fails the first time. */
+	/* The FAULT_STAT_AT-th stat() of FAULT_STAT fails. */
 	int stat(const char *path, struct stat *st)
 	{
-		static int failed;
+		static int count;
 		const char *gone = getenv("FAULT_STAT");
 
-		if (failed || !gone || strcmp(path, gone))
+		if (!gone || strcmp(path, gone) ||
+		    ++count != atoi(getenv("FAULT_STAT_AT")))
 			return fstatat(AT_FDCWD, path, st, 0);
-		failed = 1;
 		errno = ENOENT;
 		return -1;
 	}
@@ -750,7 +750,8 @@ test_dump_of_nothing() {
 # Object files (tests/host/fixtures), and BTF as of a kernel with the module.
 build_policies() {
 	src=$here/tests/host/fixtures/policy.bpf.c
-	for variant in '' NEW_MEMBER OTHER_TYPE NO_OPS NO_LINK NO_NAME TWO_OPS; do
+	for variant in '' NEW_MEMBER OTHER_TYPE NO_OPS NO_LINK NO_NAME TWO_OPS \
+		HAS_INIT; do
 		clang -O2 -g -Wall -target bpf -I"$here/module" \
 			${variant:+-D$variant} -c "$src" \
 			-o "$T/${variant:-sample}.bpf.o" || return
@@ -759,7 +760,9 @@ build_policies() {
 		"$T/sample.bpf.o" "$T/NO_BTF.bpf.o" || return
 	echo 'struct mem_cgroup { int id; } root;' >"$T/vmlinux.c"
 	printf '%s\n' '#include <linux/types.h>' '#include "ops.h"' \
-		'struct memcg_ext_ops ops;' >"$T/module.c"
+		'struct memcg_ext_ops ops;' 'struct bpf_struct_ops_memcg_ext_ops {' \
+		'long common[8]; struct memcg_ext_ops data; } value;' \
+		>"$T/module.c"
 	echo 'struct mcx_other { int id; } other;' >"$T/old.c"
 	for o in vmlinux module old; do
 		"$cc" -g -c -I"$here/module" "$T/$o.c" -o "$T/$o.o" || return
@@ -923,9 +926,11 @@ test_load_cgroup_and_name() {
 test_load_cgroup_goes_away() {
 	policies || return
 	FAULT_STAT=$R$cg/a PRELOAD=$T/fault.so
-	export FAULT_STAT
-	not_loaded "sample.bpf.o: $cg/a: no such cgroup; run: mkdir $cg/a" -c a sample.bpf.o
-	unset FAULT_STAT PRELOAD
+	for FAULT_STAT_AT in 1 2; do
+		export FAULT_STAT FAULT_STAT_AT
+		not_loaded "sample.bpf.o: $cg/a: no such cgroup; run: mkdir $cg/a" -c a sample.bpf.o
+	done
+	unset FAULT_STAT FAULT_STAT_AT PRELOAD
 }
 
 # option SETTING SHOWN: this is what the policy gets.
@@ -1400,10 +1405,317 @@ test_install() {
 	equal "$(find "$D" -type f)" '' 'left after uninstall'
 }
 
+# A policy that the user put there is not ours to remove.
+test_uninstall_policies() {
+	lib=$T/dest/usr/lib/memcg_ext
+	mkdir -p "$lib"
+	touch "$lib/mcx_simple.bpf.o" "$lib/mine.bpf.o"
+	for left in mine.bpf.o ''; do
+		make -s -C "$here/bpf" O="$T/none" DESTDIR="$T/dest" PREFIX=/usr \
+			uninstall >"$T/out" 2>&1 ||
+			bad "uninstall: $(cat "$T/out")"
+		equal "$(ls "$lib" 2>/dev/null)" "$left" 'left after uninstall'
+		rm -f "$lib/mine.bpf.o"
+	done
+	[ -e "$lib" ] && bad 'the folder is left'
+	make -s -C "$here/bpf" O="$T/none" DESTDIR="$T/dest" PREFIX=/usr \
+		uninstall >"$T/out" 2>&1 || bad 'uninstall again'
+}
+
 test_make_names_what_is_missing() {
 	make -s -C "$here/tools" O="$T/none" PKG_CONFIG=false \
 		>"$T/out" 2>"$T/err" && bad 'built without json-c'
 	err 'apt install libjson-c-dev libbpf-dev pkgconf gcc'
+}
+
+# ---- bpf(2), made up ----
+
+# A kernel with one attached policy, its link 7 and the map 9, and three more
+# pins: of an LRU hash map, of a link that was detached, and of a policy that
+# was loaded after the ids were read. MCXCTL_ROOT keeps the tool from the
+# kernel, so it is not set: the made-up machine is mounted instead.
+build_fake_bpf() {
+	cat >"$T/bpf.c" <<-'END'
+	#define _GNU_SOURCE
+	#include <bpf/bpf.h>
+	#include <bpf/libbpf.h>
+	#include <bpf/btf.h>
+	#include <errno.h>
+	#include <fcntl.h>
+	#include <stdio.h>
+	#include <stdlib.h>
+	#include <string.h>
+	#include <sys/syscall.h>
+	#include <unistd.h>
+	#include "ops.h"
+
+	#define BTF "/sys/kernel/btf/"
+	#define POLICIES "/sys/kernel/debug/memcg_ext/policies"
+
+	static const struct object {
+		const char *pin, *file;
+		unsigned int type, id, map;
+	} objects[] = {
+		{ "simple", "anon_inode:bpf_link", 9, 7, 9 },
+		{ "lru", "anon_inode:bpf-map", BPF_MAP_TYPE_LRU_HASH, 6, 0 },
+		{ "stale", "anon_inode:bpf_link", 9, 6, 0 },
+		{ "late", "anon_inode:bpf_link", 9, 8, 10 },
+		{ "", "anon_inode:bpf-link", 9, 7, 9 },
+	};
+	static const struct object *open_as[64];
+
+	static int fake_open(const struct object *o)
+	{
+		int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		open_as[fd] = o;
+		return fd;
+	}
+
+	/* What TEXT_ERRNO says, or that all is well. */
+	static int result(const char *text)
+	{
+		errno = atoi(getenv(text) ?: "0");
+		if (!errno)
+			close(open(POLICIES, O_WRONLY | O_TRUNC));
+		return errno ? -1 : 0;
+	}
+
+	ssize_t readlink(const char *path, char *to, size_t size)
+	{
+		int fd = -1;
+
+		if (sscanf(path, "/proc/self/fd/%d", &fd) != 1 || !open_as[fd])
+			return syscall(SYS_readlink, path, to, size);
+		return snprintf(to, size, "%s", open_as[fd]->file);
+	}
+
+	int bpf_obj_get(const char *path)
+	{
+		unsigned int i;
+
+		for (i = 0; i < 4; i++)
+			if (!strcmp(strrchr(path, '/') + 1, objects[i].pin))
+				return fake_open(&objects[i]);
+		errno = EPERM;
+		return -1;
+	}
+
+	int bpf_link_get_next_id(unsigned int id, unsigned int *next)
+	{
+		*next = 7;
+		return id < 7 && !getenv("NO_LINKS") ? 0 : -1;
+	}
+
+	int bpf_link_get_fd_by_id(unsigned int id)
+	{
+		return fake_open(&objects[4]);
+	}
+
+	int bpf_link_get_info_by_fd(int fd, struct bpf_link_info *info,
+				    unsigned int *len)
+	{
+		info->type = open_as[fd]->type;
+		info->id = open_as[fd]->id;
+		info->struct_ops.map_id = open_as[fd]->map;
+		return 0;
+	}
+
+	int bpf_link_detach(int fd)
+	{
+		return result("DETACH_ERRNO");
+	}
+
+	struct value {
+		long common[8];
+		struct memcg_ext_ops data;
+	};
+
+	int bpf_map_get_fd_by_id(unsigned int id)
+	{
+		return fake_open(&objects[1]);
+	}
+
+	int bpf_map_get_info_by_fd(int fd, struct bpf_map_info *info,
+				   unsigned int *len)
+	{
+		info->btf_vmlinux_id = 5;
+		info->value_size = sizeof(struct value);
+		return 0;
+	}
+
+	int bpf_map_lookup_elem(int fd, const void *key, void *to)
+	{
+		struct value *v = to;
+
+		strcpy(v->data.name, "simple");
+		v->data.cgroup_id = 42;
+		return 0;
+	}
+
+	int bpf_btf_get_fd_by_id(unsigned int id)
+	{
+		return fake_open(&objects[1]);
+	}
+
+	int bpf_btf_get_info_by_fd(int fd, struct bpf_btf_info *info,
+				   unsigned int *len)
+	{
+		strcpy((char *)info->name, "memcg_ext");
+		return 0;
+	}
+
+	struct btf *btf__load_vmlinux_btf(void)
+	{
+		return btf__parse(BTF "vmlinux", NULL);
+	}
+
+	struct btf *btf__load_from_kernel_by_id_split(unsigned int id,
+						      struct btf *base)
+	{
+		return btf__parse_split(BTF "memcg_ext", base);
+	}
+
+	int bpf_object__load(struct bpf_object *obj)
+	{
+		return 0;
+	}
+
+	struct bpf_link *bpf_map__attach_struct_ops(const struct bpf_map *map)
+	{
+		errno = atoi(getenv("ATTACH_ERRNO") ?: "0");
+		return errno ? NULL : (struct bpf_link *)objects;
+	}
+
+	int bpf_link__detach(struct bpf_link *link)
+	{
+		return result("DETACH_ERRNO");
+	}
+
+	int bpf_link__destroy(struct bpf_link *link)
+	{
+		return 0;
+	}
+
+	int bpf_map__lookup_elem(const struct bpf_map *map, const void *key,
+				 size_t key_size, void *value,
+				 size_t value_size, unsigned long long flags)
+	{
+		return -ENOENT;
+	}
+	END
+	# shellcheck disable=SC2046 # flags are words
+	"$cc" -shared -fPIC -o "$T/bpf.so" "$T/bpf.c" -include linux/types.h \
+		-I"$here/module" $(pkg-config --cflags libbpf)
+}
+
+# on_kernel STATUS ARG...: as run, with the made-up bpf(2).
+on_kernel() {
+	want=$1
+	shift
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --mount sh -c 'mount --bind "$0/sys" /sys &&
+		mount --bind "$0/proc" /proc && exec "$@"' "$R" \
+		env -u MCXCTL_ROOT LD_PRELOAD="$T/bpf.so" timeout 30 \
+		"$mcxctl" "$@" >"$T/out" 2>"$T/err"
+	got=$?
+	[ "$got" = "$want" ] && return
+	bad "mcxctl $*: exit status $got, not $want"
+	sed 's/^/#   /' "$T/out" "$T/err"
+}
+
+# kernel: the same as policies, with the pins; not without root.
+kernel() {
+	[ "$(id -u)" = 0 ] && unshare --mount true 2>/dev/null && policies ||
+		return
+	put /sys/fs/bpf/mcx/lru ''
+	put /sys/fs/bpf/mcx/stale ''
+	put /sys/fs/bpf/mcx/late ''
+}
+
+# Only links are links, and only one that is detached is called so.
+test_pins_of_others() {
+	kernel || return
+	on_kernel 0 list
+	equal "$(tr -s ' ' <"$T/out")" "NAME STATE HELD BY CGROUP
+simple active /sys/fs/bpf/mcx/simple /a
+foreground ejected - /a b
+stale detached /sys/fs/bpf/mcx/stale -" list
+	on_kernel 0 unload --all
+	equal "$(sort "$T/out" | tr '\n' ';')" \
+		'simple: unloaded;stale: unloaded;' output
+	equal "$(cd "$R/sys/fs/bpf/mcx" && echo ./*)" './late ./lru' 'pins left'
+}
+
+test_unload_that_fails() {
+	kernel || return
+	DETACH_ERRNO=1
+	export DETACH_ERRNO
+	on_kernel 1 unload simple
+	unset DETACH_ERRNO
+	err 'mcxctl: unload: simple: cannot be detached: Operation not permitted; see: dmesg | grep memcg_ext'
+	silent out
+	[ -e "$R/sys/fs/bpf/mcx/simple" ] || bad 'the pin is gone'
+}
+
+# The module is let go of later than the policy is gone.
+test_unload_all_waits_for_the_module() {
+	policies || return
+	put /sys/module/memcg_ext/refcnt 2
+	(sleep 0.7; put /sys/module/memcg_ext/refcnt 0) &
+	run 0 unload --all
+	equal "$(cat "$R/sys/module/memcg_ext/refcnt")" 0 refcnt
+	silent err
+	wait
+	put /sys/module/memcg_ext/refcnt 1
+	run 0 unload --all
+	err 'warning: module memcg_ext is still in use'
+	put /sys/fs/bpf/mcx/simple ''
+	run 0 unload simple
+	silent err
+}
+
+# What a policy's own init returns is an errno like the module's.
+test_attach_that_init_may_have_refused() {
+	kernel || return
+	for e in 1 2 7 16 19 22 95; do
+		ATTACH_ERRNO=$e
+		export ATTACH_ERRNO
+		on_kernel 1 run -c a sample.bpf.o
+		grep -q init "$T/err" && bad "errno $e: it has no init"
+		on_kernel 1 run -c a HAS_INIT.bpf.o
+		err '; or its own init refused ('
+	done
+	unset ATTACH_ERRNO
+	err '; or its own init refused (Operation not supported)'
+}
+
+# ends_as TEXT LINE...: what run says, with this in the module's last_exit.
+ends_as() {
+	text=$1
+	shift
+	id=$(stat -c %i "$R$cg/a")
+	put /sys/kernel/debug/memcg_ext/policies \
+		"5 name=sample cgroup=$id path=/a state=active level=3"
+	put /sys/kernel/debug/memcg_ext/last_exit "name sample
+kind 1025
+code 9
+msg by error
+$(printf '%s\n' "$@")"
+	(sleep 0.5; put /sys/kernel/debug/memcg_ext/policies '') &
+	on_kernel "${text%% *}" run -i 0.2 -c a sample.bpf.o
+	wait
+	out "${text#* }"
+}
+
+# Several policies can have one name.
+test_run_tells_its_own_exit() {
+	kernel || return
+	id=$(stat -c %i "$R$cg/a")
+	ends_as '1 EXIT: error-bpf code=9 by error' 'id 5' "cgroup $id"
+	ends_as '1 EXIT: error-bpf code=9 by error'
+	ends_as '0 EXIT: unreg code=0' 'id 6' "cgroup $id"
+	ends_as '0 EXIT: unreg code=0' 'cgroup 1'
 }
 
 # ---- go ----
@@ -1425,6 +1737,9 @@ fi
 have_policies=
 build_policies >"$T/policies.log" 2>&1 && have_policies=1
 build_helpers || skip_all 'no compiler or json-c'
+if [ -n "$have_policies" ]; then
+	build_fake_bpf || exit 1
+fi
 version=$("$mcxctl" --version) || exit 1
 version=${version#mcxctl }
 
