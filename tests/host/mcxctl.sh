@@ -1718,6 +1718,20 @@ test_run_tells_its_own_exit() {
 	ends_as '0 EXIT: unreg code=0' 'cgroup 1'
 }
 
+# The policy of the same name on the root is another.
+test_run_whose_cgroup_goes_away() {
+	kernel || return
+	id=$(stat -c %i "$R$cg/a")
+	put /sys/kernel/debug/memcg_ext/policies \
+		"5 name=sample cgroup=$id path=/a state=active level=3"
+	(sleep 0.5; rm -r "$R$cg/a"
+		put /sys/kernel/debug/memcg_ext/policies \
+			'6 name=sample cgroup=1 path=/ state=active level=9') &
+	on_kernel 0 run -i 0.2 -c a sample.bpf.o
+	wait
+	out 'EXIT: unreg'
+}
+
 # ---- go ----
 
 echo 'KTAP version 1'
