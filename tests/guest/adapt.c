@@ -2,7 +2,7 @@
 /*
  * adapt: how far below its limit a cgroup is kept follows what it does.
  *
- * A slow writer needs little distance, fast ones more; a single writer of small
+ * A slow writer needs little distance, a fast reader more; a single writer of small
  * pieces needs little headroom below memory.max, tasks that take megabytes in one
  * system call more. All is compared within one boot, by what memory.ext.stat says
  * and by what usage and memory.events really did.
@@ -18,13 +18,17 @@
 
 #include "lib.h"
 
-#define CG	"mcx-test-adapt"
+#define CG_A	"mcx-test-adapt-a"
+#define CG_B	"mcx-test-adapt-b"
 #define FILE_FMT	"/scratch/adapt.%d"
 #define LIMIT	(32 * MIB)
 #define MAX_TASKS	16
 
-/* Rewrites a file of 96 MiB in pieces of @size, @rate bytes a second; 0: as fast as it can. */
-static pid_t writer(int nr, size_t size, unsigned long rate)
+/*
+ * Rewrites a file of 96 MiB in pieces of @size, @rate bytes a second; 0: as fast
+ * as it can.
+ */
+static pid_t writer(const char *cg, int nr, size_t size, unsigned long rate)
 {
 	char path[64], *buf;
 	uint64_t start, due;
@@ -37,7 +41,7 @@ static pid_t writer(int nr, size_t size, unsigned long rate)
 	snprintf(path, sizeof(path), FILE_FMT, nr);
 	buf = malloc(size);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
-	if (!buf || fd < 0 || cg_enter(CG))
+	if (!buf || fd < 0 || cg_enter(cg))
 		_exit(1);
 	memset(buf, nr, size);
 	for (done = 0; done < LIMIT; done += size)
@@ -55,15 +59,35 @@ static pid_t writer(int nr, size_t size, unsigned long rate)
 	}
 }
 
+/* Reads holes, as fast as it can: pages that need no disk, coming or going. */
+static pid_t reader(const char *cg, int nr, size_t size)
+{
+	char path[64], *buf;
+	pid_t pid = fork();
+	size_t at;
+	int fd;
+
+	if (pid)
+		return pid;
+	snprintf(path, sizeof(path), FILE_FMT, nr);
+	buf = malloc(size);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (!buf || fd < 0 || ftruncate(fd, 512 * MIB) || cg_enter(cg))
+		_exit(1);
+	for (at = 0;; at = (at + size) % (512 * MIB))
+		if (pread(fd, buf, size, at) < 0)
+			_exit(1);
+}
+
 /* Takes @size in one system call and gives it back, 20 times a second. */
-static pid_t populator(size_t size)
+static pid_t populator(const char *cg, size_t size)
 {
 	pid_t pid = fork();
 	void *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(CG))
+	if (cg_enter(cg))
 		_exit(1);
 	for (;;) {
 		p = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -76,105 +100,127 @@ static pid_t populator(size_t size)
 }
 
 struct load {
+	const char *cg;
+	const char *limit;
 	int writers;
 	size_t size;
 	unsigned long rate;
 	int populators;
-};
+	int readers;
 
-struct seen {
+	/* What was seen, of the last third of the time. */
 	double gap;		/* bytes from admit to wake, averaged */
 	double headroom;	/* bytes from memory.max to admit, at the end */
 	double usage;		/* averaged */
 	long long max_events;
-	long long arrival;
-	long long latency;
+	int samples;
+	pid_t pids[MAX_TASKS];
+	int tasks;
 };
 
-static int start(const struct load *l, pid_t *pids)
+static long long stat_of(const struct load *l, const char *key)
 {
-	int i, n = 0;
-
-	for (i = 0; i < l->writers; i++)
-		pids[n++] = writer(i, l->size, l->rate);
-	for (i = 0; i < l->populators; i++)
-		pids[n++] = populator(l->size);
-	return n;
+	return cg_key(l->cg, "memory.ext.stat", key);
 }
 
-/* @l for @seconds from where it met its mark; what is seen of the last third. */
-static struct seen run(const char *limit, const struct load *l, int seconds)
+static void start(struct load *l, int nr)
 {
 	char text[32];
-	pid_t pids[MAX_TASKS];
-	struct seen s = { 0 };
-	long long admit;
-	int i, n = 0, tasks;
+	int i;
 
-	cg_remove(CG);
+	cg_remove(l->cg);
 	snprintf(text, sizeof(text), "%lu", LIMIT);
-	if (cg_create(CG) || cg_write(CG, limit, text) || mcx_manage(CG)) {
-		ktap_note("cannot set up %s", CG);
-		return s;
+	if (cg_create(l->cg) || cg_write(l->cg, l->limit, text) ||
+	    mcx_manage(l->cg)) {
+		ktap_note("cannot set up %s", l->cg);
+		return;
 	}
-	s.max_events = -cg_key(CG, "memory.events", "max");
-	tasks = start(l, pids);
-	for (i = 0; i < 600 && cg_key(CG, "memory.ext.stat", "wakeups") < 1; i++)
+	l->max_events = -cg_key(l->cg, "memory.events", "max");
+	for (i = 0; i < l->writers; i++)
+		l->pids[l->tasks++] = writer(l->cg, nr + i, l->size, l->rate);
+	for (i = 0; i < l->populators; i++)
+		l->pids[l->tasks++] = populator(l->cg, l->size);
+	for (i = 0; i < l->readers; i++)
+		l->pids[l->tasks++] = reader(l->cg, nr + i, l->size);
+}
+
+static void look(struct load *l)
+{
+	long long admit = stat_of(l, "admit_mark");
+
+	l->gap += admit - stat_of(l, "wake_mark");
+	l->usage += cg_number(l->cg, "memory.current");
+	l->headroom = (double)LIMIT - admit;
+	l->samples++;
+}
+
+static void stop(struct load *l)
+{
+	int i;
+
+	l->max_events += cg_key(l->cg, "memory.events", "max");
+	for (i = 0; i < l->tasks; i++) {
+		kill(l->pids[i], SIGKILL);
+		waitpid(l->pids[i], NULL, 0);
+	}
+	l->gap /= l->samples;
+	l->usage /= l->samples;
+	ktap_note("%s, %d writers of %zuK, %lu KiB/s each, %d populators, %d readers: gap %.2f MiB, headroom %.2f, usage %.2f, arrival %.2f MiB/s, latency %lld us, max %lld",
+		  l->limit, l->writers, l->size >> 10, l->rate >> 10,
+		  l->populators, l->readers, l->gap / MIB, l->headroom / MIB,
+		  l->usage / MIB, (double)stat_of(l, "arrival") / MIB,
+		  stat_of(l, "latency_usec"), l->max_events);
+	cg_remove(l->cg);
+}
+
+/* @n loads at once, for @seconds from where the first met its mark. */
+static void run(struct load *l, int n, int seconds)
+{
+	int i, t;
+
+	for (i = 0; i < n; i++)
+		start(&l[i], i * MAX_TASKS);
+	for (t = 0; t < 600 && stat_of(&l[0], "wakeups") < 1; t++)
 		nap_ms(50);
-	for (i = 0; i < seconds * 20; i++) {
+	for (t = 0; t < seconds * 20; t++) {
 		nap_ms(50);
-		if (i < seconds * 20 * 2 / 3)
-			continue;
-		admit = cg_key(CG, "memory.ext.stat", "admit_mark");
-		s.gap += admit - cg_key(CG, "memory.ext.stat", "wake_mark");
-		s.usage += cg_number(CG, "memory.current");
-		s.headroom = (double)LIMIT - admit;
-		n++;
+		for (i = 0; i < n && t >= seconds * 20 * 2 / 3; i++)
+			look(&l[i]);
 	}
-	s.max_events += cg_key(CG, "memory.events", "max");
-	s.arrival = cg_key(CG, "memory.ext.stat", "arrival");
-	s.latency = cg_key(CG, "memory.ext.stat", "latency_usec");
-	for (i = 0; i < tasks; i++) {
-		kill(pids[i], SIGKILL);
-		waitpid(pids[i], NULL, 0);
-	}
-	s.gap /= n;
-	s.usage /= n;
-	ktap_note("%s, %d writers of %zuK, %lu KiB/s each, %d populators: gap %.2f MiB, headroom %.2f, usage %.2f, arrival %.2f MiB/s, latency %lld us, max %lld",
-		  limit, l->writers, l->size >> 10, l->rate >> 10,
-		  l->populators, s.gap / MIB, s.headroom / MIB, s.usage / MIB,
-		  (double)s.arrival / MIB, s.latency, s.max_events);
-	return s;
+	for (i = 0; i < n; i++)
+		stop(&l[i]);
 }
 
 static void gap_follows_rate(void)
 {
-	static const struct load slow = { 1, 64 << 10, 4 * MIB };
-	static const struct load fast = { 4, 256 << 10 };
-	struct seen s = run("memory.high", &slow, 9);
-	struct seen f = run("memory.high", &fast, 6);
+	struct load slow = { CG_A, "memory.high", 1, 64 << 10, 4 * MIB };
+	struct load fast = { CG_A, "memory.high", 0, 256 << 10, 0, 0, 2 };
 
-	ktap_ok(s.gap > 0 && s.gap * 1.5 <= f.gap,
+	run(&slow, 1, 9);
+	run(&fast, 1, 5);
+	ktap_ok(slow.gap > 0 && slow.gap * 1.5 <= fast.gap,
 		"the gap follows the rate: slow %.2f MiB, fast %.2f MiB",
-		s.gap / MIB, f.gap / MIB);
+		slow.gap / MIB, fast.gap / MIB);
 }
 
 static void headroom_follows_burst(void)
 {
-	static const struct load small = { 1, 4 << 10 };
-	static const struct load large = { 1, 2 << 20, 0, 3 };
-	struct seen s = run("memory.max", &small, 24);
-	struct seen l = run("memory.max", &large, 24);
+	struct load loads[] = {
+		{ CG_A, "memory.max", 1, 4 << 10 },
+		{ CG_B, "memory.max", 1, 2 << 20, 0, 3 },
+	};
+	struct load *small = &loads[0], *large = &loads[1];
 
-	ktap_ok(s.headroom > 0 && s.headroom <= LIMIT / 16,
+	run(loads, 2, 27);
+	ktap_ok(small->headroom > 0 && small->headroom <= LIMIT / 16,
 		"one writer of 4K needs %.2f MiB of headroom, allowed %.2f",
-		s.headroom / MIB, LIMIT / 16.0 / MIB);
-	ktap_ok(s.headroom * 1.5 <= l.headroom,
+		small->headroom / MIB, LIMIT / 16.0 / MIB);
+	ktap_ok(small->headroom * 1.5 <= large->headroom,
 		"tasks that take 2 MiB at once need more: %.2f MiB",
-		l.headroom / MIB);
-	ktap_ok(!s.max_events && !l.max_events,
-		"and memory.max was never met (%lld, %lld)", s.max_events,
-		l.max_events);
+		large->headroom / MIB);
+	ktap_ok(!small->max_events && !large->max_events,
+		"and memory.max was never met (%lld, %lld)",
+		small->max_events, large->max_events);
 }
 
 int main(void)
@@ -185,7 +231,6 @@ int main(void)
 		return ktap_end();
 	gap_follows_rate();
 	headroom_follows_burst();
-	cg_remove(CG);
 	ktap_ok(!mcx_unload(), "unloads");
 	return ktap_end();
 }
