@@ -269,6 +269,8 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 	pr_warn("policy %s refused (%d)%s\n", p->ops->name, ret,
 		ret == -EPERM ? ": one above does not allow others below" :
 		ret == -EBUSY ? ": that cgroup has one already" : "");
+	/* It is over already: an mcx_bpf_error() in exit must not end it again. */
+	WRITE_ONCE(p->dead, MCX_EXIT_UNREG);
 	p->exit.kind = MCX_EXIT_UNREG;
 	strscpy(p->exit.msg, "it could not be attached", sizeof(p->exit.msg));
 	mcx_call_exit(p);
