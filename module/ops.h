@@ -153,7 +153,8 @@ struct memcg_ext_ops {
 
 	/**
 	 * @exit: The policy ended as @info says; no other member is called any
-	 * more. Not called if @init failed.
+	 * more. Not called if @init failed, or was not called. If @init succeeded and
+	 * the cgroup went meanwhile, that is the end, too.
 	 *
 	 * Context: whoever detaches, or a work item. Called once.
 	 */

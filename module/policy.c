@@ -10,8 +10,8 @@
  * nothing any more, still has to be closed by its owner.
  *
  * Locking: policy_mutex guards the list of all and last_exit. The bpf core calls
- * reg and unreg under a mutex of its own, machine-wide, outside of ours; the
- * state mutex nests inside of neither.
+ * reg, and unreg but for a link that is closed, under a mutex of its own,
+ * machine-wide, outside of ours; the state mutex does not nest inside ours.
  */
 #include <linux/bpf.h>
 #include <linux/btf.h>
@@ -251,10 +251,23 @@ static void mcx_policy_free(struct mcx_policy *p)
 	kfree(p);
 }
 
+static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
+{
+	pr_warn("policy %s refused (%d)%s\n", ops->name, err,
+		err == -EPERM ? ": one above does not allow others below" :
+		err == -EBUSY ? ": that cgroup has one already" : "");
+}
+
 static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 {
 	int ret;
 
+	/* First, so that init is not run for nothing. */
+	ret = mcx_state_may_attach(memcg);
+	if (ret) {
+		mcx_warn_refused(p->ops, ret);
+		return ret;
+	}
 	if (p->ops->init) {
 		ret = p->ops->init(memcg);
 		if (ret) {
@@ -266,15 +279,29 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 	ret = mcx_state_attach(memcg, p);
 	if (!ret)
 		return 0;
-	pr_warn("policy %s refused (%d)%s\n", p->ops->name, ret,
-		ret == -EPERM ? ": one above does not allow others below" :
-		ret == -EBUSY ? ": that cgroup has one already" : "");
+	mcx_warn_refused(p->ops, ret);
 	/* It is over already: an mcx_bpf_error() in exit must not end it again. */
 	WRITE_ONCE(p->dead, MCX_EXIT_UNREG);
 	p->exit.kind = MCX_EXIT_UNREG;
 	strscpy(p->exit.msg, "it could not be attached", sizeof(p->exit.msg));
 	mcx_call_exit(p);
 	return ret;
+}
+
+/*
+ * The bpf core makes as many links of one map as it is asked for. They would
+ * share the policy's globals, and init would reset those of the one that runs.
+ */
+static bool mcx_policy_is_listed(const struct memcg_ext_ops *ops)
+{
+	struct mcx_policy *p;
+	bool found = false;
+
+	mutex_lock(&policy_mutex);
+	list_for_each_entry(p, &all_policies, all)
+		found |= p->ops == ops;
+	mutex_unlock(&policy_mutex);
+	return found;
 }
 
 static int mcx_ops_reg(void *kdata, struct bpf_link *link)
@@ -289,6 +316,11 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 		pr_warn("policy %s refused: attach it by a BPF link (section .struct_ops.link)\n",
 			ops->name);
 		return -EOPNOTSUPP;
+	}
+	if (mcx_policy_is_listed(ops)) {
+		pr_warn("policy %s refused: it is attached already\n",
+			ops->name);
+		return -EBUSY;
 	}
 	memcg = mcx_memcg_by_id(ops->cgroup_id);
 	if (IS_ERR(memcg)) {
@@ -311,25 +343,29 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 	return ret;
 }
 
-static struct mcx_policy *mcx_policy_unlist(const struct bpf_link *link)
+static struct mcx_policy *mcx_policy_find(const struct bpf_link *link)
 {
 	struct mcx_policy *p, *found = NULL;
 
 	mutex_lock(&policy_mutex);
-	list_for_each_entry(p, &all_policies, all) {
-		if (p->link == link) {
-			list_del(&p->all);
+	list_for_each_entry(p, &all_policies, all)
+		if (p->link == link)
 			found = p;
-			break;
-		}
-	}
 	mutex_unlock(&policy_mutex);
 	return found;
 }
 
+/* Last: until then nobody may attach the same members anew. */
+static void mcx_policy_unlist(struct mcx_policy *p)
+{
+	mutex_lock(&policy_mutex);
+	list_del(&p->all);
+	mutex_unlock(&policy_mutex);
+}
+
 static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
 {
-	struct mcx_policy *p = mcx_policy_unlist(link);
+	struct mcx_policy *p = mcx_policy_find(link);
 	bool ended;
 
 	if (WARN_ON_ONCE(!p))
@@ -346,6 +382,7 @@ static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
 		strscpy(p->exit.msg, "unloaded", sizeof(p->exit.msg));
 		mcx_policy_finish(p);
 	}
+	mcx_policy_unlist(p);
 	mcx_policy_free(p);
 }
 

@@ -649,6 +649,8 @@ static int mcx_may_attach(struct mem_cgroup *memcg)
 	struct mcx_memcg *m = mcx_memcg_locked(memcg);
 	struct cgroup_subsys_state *css;
 
+	if (!mcx_hooks_possible())
+		return -EOPNOTSUPP;
 	if (m && m->attached)
 		return -EBUSY;
 	for (css = memcg->css.parent; css; css = css->parent) {
@@ -682,6 +684,24 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 }
 
 /**
+ * mcx_state_may_attach() - would a policy be refused here
+ * @memcg: the cgroup
+ *
+ * Context: Process. May sleep.
+ * Return: as mcx_state_attach(), which may fail all the same.
+ */
+int mcx_state_may_attach(struct mem_cgroup *memcg)
+{
+	int ret;
+
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	ret = mcx_may_attach(memcg);
+	mutex_unlock(&state_mutex);
+	return ret;
+}
+
+/**
  * mcx_state_attach() - have a policy asked about a cgroup and all below
  * @memcg: the cgroup
  * @p: the policy
@@ -697,8 +717,6 @@ int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p)
 {
 	int ret;
 
-	if (!mcx_hooks_possible())
-		return -EOPNOTSUPP;
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
 	ret = mcx_state_attach_locked(memcg, p);
