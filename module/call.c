@@ -24,7 +24,18 @@
 
 #define MCX_HIGH_REQUESTS	BPF_MEMCG_HIGH_DEFER_INLINE
 
-static DEFINE_PER_CPU(struct mcx_policy *, running);
+/*
+ * The policy that runs on this CPU, 0 if none does; in the low bits the level of
+ * interrupts that it runs at. One word, so that no interrupt sees half of it.
+ */
+static DEFINE_PER_CPU(unsigned long, running);
+
+#define RUNNING_LEVEL	3UL	/* interrupt_context_level() is 0 to 3 */
+
+static notrace void mcx_set_running(struct mcx_policy *p)
+{
+	__this_cpu_write(running, (unsigned long)p | interrupt_context_level());
+}
 
 /* On success preemption is off until mcx_call_end(). */
 static notrace bool mcx_call_begin(struct mcx_policy *p)
@@ -36,7 +47,7 @@ static notrace bool mcx_call_begin(struct mcx_policy *p)
 		preempt_enable_notrace();
 		goto skip;
 	}
-	__this_cpu_write(running, p);
+	mcx_set_running(p);
 	return true;
 skip:
 	this_cpu_inc(p->stat->skipped);
@@ -45,7 +56,7 @@ skip:
 
 static notrace void mcx_call_end(void)
 {
-	__this_cpu_write(running, NULL);
+	__this_cpu_write(running, 0);
 	preempt_enable_notrace();
 }
 
@@ -61,12 +72,16 @@ static notrace struct mcx_policy *mcx_call_policy(struct mcx_memcg *m)
  * mcx_call_running() - the policy that is running here
  *
  * Context: a kfunc called by a policy's member.
- * Return: the policy, or NULL if none is: the caller is a program of some other
- * kind.
+ * Return: the policy, or NULL: the caller is not called by us, but for instance
+ * the callback of a timer, which may run in an interrupt above any policy.
  */
 struct mcx_policy *mcx_call_running(void)
 {
-	return this_cpu_read(running);
+	unsigned long r = this_cpu_read(running);
+
+	if ((r & RUNNING_LEVEL) != interrupt_context_level())
+		return NULL;
+	return (struct mcx_policy *)(r & ~RUNNING_LEVEL);
 }
 
 static notrace struct mem_cgroup *mcx_over_limit(struct mem_cgroup *memcg)
@@ -196,8 +211,8 @@ void mcx_call_exit(struct mcx_policy *p)
 		return;
 	/* Nothing nests here: called with no lock held, from outside of the hooks. */
 	preempt_disable();
-	__this_cpu_write(running, p);
+	mcx_set_running(p);
 	p->ops->exit(&p->exit);
-	__this_cpu_write(running, NULL);
+	__this_cpu_write(running, 0);
 	preempt_enable();
 }

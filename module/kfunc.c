@@ -2,10 +2,12 @@
 /*
  * What a policy can ask, and tell us: the kfuncs.
  *
- * All of them can be called from every member, none sleeps.
+ * All of them can be called from every member, none sleeps. Programs that are
+ * no policy's do not load with them.
  *
  * Locking: RCU, which the caller, a program that cannot sleep, holds.
  */
+#include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/cgroup.h>
@@ -80,8 +82,9 @@ __bpf_kfunc u32 mcx_bpf_level(struct mem_cgroup *memcg)
  * @msg__str: the same as a sentence
  *
  * The running member goes on to its end, and its return value counts no more;
- * the policy's exit is called later. For a caller that is no policy's member
- * nothing happens.
+ * the policy's exit is called later. Nothing happens in init, which returns an
+ * error instead, in exit, and in what runs beside the members, as the callback
+ * of a bpf_timer does: which policy that belongs to is not known.
  */
 __bpf_kfunc void mcx_bpf_error(s64 code, const char *msg__str)
 {
@@ -100,9 +103,19 @@ BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
 BTF_KFUNCS_END(mcx_kfunc_ids_any)
 
+/*
+ * The set is for all struct_ops. Another's program, of a TCP congestion control
+ * or a scheduler, may run while a policy does, which would be blamed.
+ */
+static int mcx_kfunc_filter(const struct bpf_prog *prog, u32 kfunc_id)
+{
+	return mcx_policy_has(prog) ? 0 : -EACCES;
+}
+
 static const struct btf_kfunc_id_set mcx_kfunc_set_any = {
 	.owner = THIS_MODULE,
 	.set = &mcx_kfunc_ids_any,
+	.filter = mcx_kfunc_filter,
 };
 
 /**

@@ -146,6 +146,7 @@ struct memcg_ext_ops {
 	/**
 	 * @init: The policy is about to be attached to @memcg; no other member was
 	 * called yet. Returns 0, or a negative errno: attaching fails with it.
+	 * mcx_bpf_error() does nothing here.
 	 *
 	 * Context: whoever attaches. Called once.
 	 */

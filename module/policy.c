@@ -34,7 +34,7 @@ static LIST_HEAD(all_policies);
 static u64 last_id;
 static struct mcx_exit_info last_exit;
 static char last_name[MCX_OPS_NAME_LEN];
-static bool btf_seen;
+static const struct btf *policy_btf;
 
 /* Why a policy ended, as one word. */
 static const char *mcx_exit_reason(u32 kind)
@@ -76,8 +76,22 @@ static const struct bpf_verifier_ops mcx_verifier_ops = {
 /* Only called if the kernel took the type: without BTF it "succeeds" as well. */
 static int mcx_ops_init(struct btf *btf)
 {
-	btf_seen = true;
+	policy_btf = btf;
 	return 0;
+}
+
+/**
+ * mcx_policy_has() - is a program a member of a policy
+ * @prog: any program, as the verifier has it
+ *
+ * The type is the only struct_ops of our BTF.
+ *
+ * Context: Any.
+ * Return: true if it is.
+ */
+bool mcx_policy_has(const struct bpf_prog *prog)
+{
+	return policy_btf && prog->aux->attach_btf == policy_btf;
 }
 
 static int mcx_ops_check_member(const struct btf_type *t,
@@ -451,7 +465,7 @@ int mcx_policy_init(void)
 	if (!ret)
 		ret = register_bpf_struct_ops(&mcx_struct_ops, memcg_ext_ops);
 	/* A kernel that did not take our BTF registers nothing and says 0. */
-	if (!ret && !btf_seen)
+	if (!ret && !policy_btf)
 		ret = -ENOENT;
 	if (ret)
 		pr_err("cannot register with BPF (%d): was it built with pahole, for exactly this kernel?\n",
