@@ -18,6 +18,7 @@
 #include <linux/rcupdate.h>
 
 #include "call.h"
+#include "mark.h"
 
 /* As the longest sleep of the kernel's own handler. */
 #define MCX_MAX_DELAY_MS	2000U
@@ -172,23 +173,15 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 	return min(delay, MCX_MAX_DELAY_MS);
 }
 
-/**
- * mcx_call_level() - tell of a cgroup's level if it is another than last time
- * @m: the cgroup
- * @level: where it is now
- *
- * Context: Process; takes RCU.
- */
-void mcx_call_level(struct mcx_memcg *m, enum mcx_level level)
+/* Caller has MCX_TELLING. */
+static void mcx_tell_level(struct mcx_memcg *m)
 {
+	enum mcx_level level = mcx_level(m), old = m->level;
 	struct mcx_policy *p;
-	u32 old;
 
-	if (READ_ONCE(m->level) == level)
-		return;
-	old = xchg(&m->level, level);
 	if (old == level)
 		return;
+	WRITE_ONCE(m->level, level);
 	rcu_read_lock();
 	p = mcx_call_policy(m);
 	if (p && p->ops->level && mcx_call_begin(p)) {
@@ -197,6 +190,25 @@ void mcx_call_level(struct mcx_memcg *m, enum mcx_level level)
 		mcx_call_end();
 	}
 	rcu_read_unlock();
+}
+
+/**
+ * mcx_call_level() - tell of a cgroup's level if it is another than last time
+ * @m: the cgroup
+ *
+ * One worker at a time, so that a policy is told in order. Who finds another at
+ * it leaves: that one looks again when it is done.
+ *
+ * Context: Process; takes RCU.
+ */
+void mcx_call_level(struct mcx_memcg *m)
+{
+	while (READ_ONCE(m->level) != mcx_level(m) &&
+	       !test_and_set_bit(MCX_TELLING, &m->flags)) {
+		mcx_tell_level(m);
+		clear_bit(MCX_TELLING, &m->flags);
+		smp_mb__after_atomic();
+	}
 }
 
 /**

@@ -6,7 +6,7 @@
 
 u32 mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask);
 unsigned int mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages);
-void mcx_call_level(struct mcx_memcg *m, enum mcx_level level);
+void mcx_call_level(struct mcx_memcg *m);
 void mcx_call_exit(struct mcx_policy *p);
 struct mcx_policy *mcx_call_running(void);
 

@@ -396,6 +396,8 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
 	news = done || stuck != test_bit(MCX_IS_STUCK, &m->flags);
 	spin_unlock_irq(&run_lock);
 
+	/* Not before: being stuck, which has just been decided, is a level. */
+	mcx_call_level(m);
 	if (done)
 		mcx_done(m);
 	if (news)
@@ -412,11 +414,10 @@ static bool mcx_serve(void)
 	m = mcx_take(&excess);
 	if (!m)
 		return false;
-	mcx_call_level(m, mcx_level(m));
+	mcx_call_level(m);
 	if (excess)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
-	mcx_call_level(m, mcx_level(m));
 	mcx_finish(m, excess, freed);
 	if (atomic_dec_and_test(&nr_passes))
 		wake_up_var(&nr_passes);

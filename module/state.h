@@ -41,6 +41,7 @@ enum mcx_enable {
  * @MCX_RECLAIMING: workers have it queued, serve it, or will retry
  * @MCX_IS_STUCK: the last passes freed nothing
  * @MCX_NOTIFY: pollers of memory.ext.events are about to be woken
+ * @MCX_TELLING: somebody is telling the policy of the level
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -49,6 +50,7 @@ enum mcx_memcg_flag {
 	MCX_RECLAIMING,
 	MCX_IS_STUCK,
 	MCX_NOTIFY,
+	MCX_TELLING,
 };
 
 /**
@@ -133,7 +135,7 @@ struct mcx_conf {
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
  * @all: in the list of all, guarded by the state mutex
- * @level: enum mcx_level that the policy was last told
+ * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @own: what was written to memory.ext.enable; state mutex
  * @attached: policy attached to this cgroup itself; state mutex
  * @inherit: descendants are managed too; state mutex
