@@ -40,7 +40,8 @@ enum bpf_memcg_high_request {
  *	paid, in pages
  * @gfp_flags: of the charge
  *
- * Read-only, and valid during the call only.
+ * Read-only, and valid during the call only. Kfuncs take the pointers;
+ * @memcg_over_limit has to be compared with NULL before it is used.
  */
 struct bpf_memcg_ctx {
 	struct mem_cgroup *memcg;

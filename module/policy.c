@@ -73,9 +73,24 @@ static const struct bpf_verifier_ops mcx_verifier_ops = {
 	.is_valid_access = mcx_is_valid_access,
 };
 
+/*
+ * The verifier looks for types of these names: such members of a trusted struct
+ * bpf_memcg_ctx are trusted as well, so that kfuncs take them.
+ */
+struct bpf_memcg_ctx__safe_trusted {
+	struct mem_cgroup *memcg;
+	struct task_struct *task;
+};
+
+struct bpf_memcg_ctx__safe_trusted_or_null {
+	struct mem_cgroup *memcg_over_limit;
+};
+
 /* Only called if the kernel took the type: without BTF it "succeeds" as well. */
 static int mcx_ops_init(struct btf *btf)
 {
+	BTF_TYPE_EMIT(struct bpf_memcg_ctx__safe_trusted);
+	BTF_TYPE_EMIT(struct bpf_memcg_ctx__safe_trusted_or_null);
 	policy_btf = btf;
 	return 0;
 }
