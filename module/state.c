@@ -643,7 +643,7 @@ struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg)
 	return conf;
 }
 
-/* As for cgroup programs: who is attached above must allow it. */
+/* As for cgroup programs: who is attached above, and lives, must allow it. */
 static int mcx_may_attach(struct mem_cgroup *memcg)
 {
 	struct mcx_memcg *m = mcx_memcg_locked(memcg);
@@ -655,7 +655,7 @@ static int mcx_may_attach(struct mem_cgroup *memcg)
 		return -EBUSY;
 	for (css = memcg->css.parent; css; css = css->parent) {
 		m = mcx_memcg_locked(mem_cgroup_from_css(css));
-		if (m && m->attached &&
+		if (m && m->attached && !READ_ONCE(m->attached->dead) &&
 		    !(m->attached->ops->flags & BPF_F_ALLOW_OVERRIDE))
 			return -EPERM;
 	}
