@@ -11,7 +11,9 @@
  *
  * Locking: RCU.
  */
+#include <linux/cgroup.h>
 #include <linux/ftrace.h>
+#include <linux/memcontrol.h>
 #include <linux/rcupdate.h>
 
 #include "call.h"
@@ -44,6 +46,29 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	return true;
 }
 
+/*
+ * Does current charge itself? A fault in somebody else's memory, as ptrace makes,
+ * is charged to that one, and current must not wait for it. Under RCU.
+ */
+static notrace bool mcx_charges_itself(struct mem_cgroup *memcg)
+{
+	struct mm_struct *mm = in_task() ? current->mm : NULL;
+	struct mem_cgroup *own;
+
+	own = mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
+	return own && (cgroup_is_descendant(own->css.cgroup, memcg->css.cgroup) ||
+		       cgroup_is_descendant(memcg->css.cgroup, own->css.cgroup));
+}
+
+/* How long current shall wait because the policy in effect says so. */
+static notrace unsigned int mcx_charge_delay(struct mcx_memcg *m,
+					     unsigned int nr_pages)
+{
+	unsigned int delay = mcx_call_charged(m, nr_pages);
+
+	return delay && mcx_charges_itself(m->memcg) ? delay : 0;
+}
+
 static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 			       struct ftrace_ops *ops,
 			       struct ftrace_regs *fregs)
@@ -64,7 +89,7 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
 	if (m && rcu_access_pointer(m->policy))
-		delay = mcx_call_charged(m, nr_pages);
+		delay = mcx_charge_delay(m, nr_pages);
 	if (m && !mcx_memcg_managed(m))
 		m = rcu_dereference(m->up);
 	for (; m; m = rcu_dereference(m->up))

@@ -127,7 +127,8 @@ struct memcg_ext_ops {
 	 * the task shall wait on its way back to user mode, a lower bound, also
 	 * below memory.high. The largest of all batches of one entry into the kernel
 	 * counts, 2000 at most. No task waits that does not go back to user mode
-	 * (kernel threads, interrupts).
+	 * (kernel threads, interrupts), nor one in neither @memcg nor a cgroup above
+	 * or below it (a debugger that writes into memory charged there).
 	 *
 	 * Context: task or softirq, interrupts on.
 	 * Absent: 0.
