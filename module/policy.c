@@ -141,12 +141,18 @@ static int mcx_init_name(struct memcg_ext_ops *ops,
 	return 1;
 }
 
+/* For messages before all members are checked: a name may be anything still. */
+static const char *mcx_checked_name(const struct memcg_ext_ops *from)
+{
+	return mcx_name_is_good(from->name) ? from->name : "(no name)";
+}
+
 static int mcx_init_flags(struct memcg_ext_ops *ops,
 			  const struct memcg_ext_ops *from)
 {
 	if (from->flags & ~BPF_F_ALLOW_OVERRIDE) {
-		pr_warn("policy %.*s refused: unknown flags %#x\n",
-			MCX_OPS_NAME_LEN - 1, from->name,
+		pr_warn("policy %s refused: unknown flags %#x\n",
+			mcx_checked_name(from),
 			from->flags & ~BPF_F_ALLOW_OVERRIDE);
 		return -EINVAL;
 	}
@@ -160,8 +166,8 @@ static int mcx_init_timeout(struct memcg_ext_ops *ops,
 	u32 ms = from->timeout_ms ?: MCX_TIMEOUT_MS;
 
 	if (ms < MCX_TIMEOUT_MS_MIN || ms > MCX_TIMEOUT_MS_MAX) {
-		pr_warn("policy %.*s refused: timeout_ms %u is not within %u to %u\n",
-			MCX_OPS_NAME_LEN - 1, from->name, ms,
+		pr_warn("policy %s refused: timeout_ms %u is not within %u to %u\n",
+			mcx_checked_name(from), ms,
 			MCX_TIMEOUT_MS_MIN, MCX_TIMEOUT_MS_MAX);
 		return -EINVAL;
 	}
