@@ -8,10 +8,13 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,10 +25,12 @@
 #include "libpolicy.h"
 #include "ops.h"
 #include "policy_cases.skel.h"
+#include "policy_foreign.skel.h"
 
 #define TOP	"mcx-test-policy"
 #define CHILD	TOP "/child"
 #define OTHER	"mcx-test-policy-other"
+#define BRIEF	"mcx-test-policy-brief"
 #define DEBUGFS	"/sys/kernel/debug/memcg_ext/"
 
 /* libbpf's own lines, only when something is wrong. */
@@ -127,10 +132,17 @@ static struct policy_cases_bpf *cases_open(const char *cg)
 	c->struct_ops.refuses->cgroup_id = id;
 	c->struct_ops.allocates->cgroup_id = id;
 	c->struct_ops.defers->cgroup_id = id;
+	c->struct_ops.waits->cgroup_id = id;
+	c->struct_ops.spins->cgroup_id = id;
+	c->struct_ops.ticks->cgroup_id = id;
+	c->struct_ops.levels->cgroup_id = id;
+	c->struct_ops.asks->cgroup_id = id;
 	bpf_map__set_autocreate(c->maps.bad_name, false);
 	bpf_map__set_autocreate(c->maps.no_name, false);
 	bpf_map__set_autocreate(c->maps.bad_flags, false);
 	bpf_map__set_autocreate(c->maps.bad_timeout, false);
+	bpf_map__set_autocreate(c->maps.bad_both, false);
+	bpf_map__set_autocreate(c->maps.asks, false);
 	return c;
 }
 
@@ -317,8 +329,9 @@ static int attach_alone(const char *name)
 static void test_bad_values(void)
 {
 	static const char *const bad[] = {
-		"bad_name", "no_name", "bad_flags", "bad_timeout",
+		"bad_name", "no_name", "bad_flags", "bad_timeout", "bad_both",
 	};
+	static char log[1 << 18];
 	struct policy_cases_bpf *c;
 	struct bpf_link *link;
 	size_t i;
@@ -330,6 +343,9 @@ static void test_bad_values(void)
 		ktap_ok(err == -EINVAL, "%s is refused (%s)", bad[i],
 			strerror(-err));
 	}
+	klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1);
+	ktap_ok(strstr(log, "unknown flags") && !strstr(log, "faked line"),
+		"a bad name is not printed");
 	c = cases_open(TOP);
 	c->struct_ops.fixed->cgroup_id = 1ULL << 60;
 	policy_cases_bpf__load(c);
@@ -349,10 +365,238 @@ static bool becomes(const __u64 *value, __u64 want)
 	return *value == want;
 }
 
-static void test_ejection(void)
+/* This task, and those it forks from now on, to one CPU; -1: to all. */
+static void run_on(int cpu)
+{
+	cpu_set_t set;
+	int i;
+
+	CPU_ZERO(&set);
+	for (i = 0; i < 2; i++)
+		if (cpu < 0 || cpu == i)
+			CPU_SET(i, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static void test_twice(void)
+{
+	struct policy_cases_bpf *c = cases_load(TOP), *other = cases_load(TOP);
+	struct bpf_link *link, *second;
+
+	c->bss->init_may_go = 1;
+	other->bss->init_may_go = 1;
+	link = attach(c->maps.waits);
+	second = attach(c->maps.waits);
+	ktap_ok(link && !second && errno == EBUSY && c->bss->nr_inits == 1 &&
+		!c->bss->nr_exits,
+		"attached twice: refused, and init and exit not called (%s)",
+		strerror(errno));
+	second = attach(other->maps.waits);
+	ktap_ok(!second && errno == EBUSY && !other->bss->nr_inits,
+		"nor is init of another that cannot be attached (%s)",
+		strerror(errno));
+	bpf_link__destroy(link);
+	link = attach(c->maps.waits);
+	ktap_ok(link && c->bss->nr_inits == 2 && c->bss->nr_exits == 1,
+		"once its link is closed it can be attached again");
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(other);
+	policy_cases_bpf__destroy(c);
+}
+
+/* Its cgroup goes while its init runs: too late to refuse it without an exit. */
+static void test_too_late(void)
+{
+	struct policy_cases_bpf *c;
+	struct bpf_link *link;
+	pid_t pid;
+	int err;
+
+	cg_create(BRIEF);
+	c = cases_load(BRIEF);
+	run_on(1);
+	pid = fork();
+	if (!pid) {
+		while (!__atomic_load_n(&c->bss->init_waits, __ATOMIC_SEQ_CST))
+			nap_ms(1);
+		err = rmdir(CGROUP_ROOT "/" BRIEF);
+		__atomic_store_n(&c->bss->init_may_go, 1, __ATOMIC_SEQ_CST);
+		_exit(!!err);
+	}
+	run_on(0);
+	link = attach(c->maps.waits);
+	err = errno;
+	run_on(-1);
+	ktap_ok(reap(pid, 10) == 0 && !link && err == ENODEV,
+		"the cgroup goes during init: refused (%s)", strerror(err));
+	nap_ms(500);
+	ktap_ok(c->bss->nr_exits == 1 && c->data->mcx_exit.kind == 64 &&
+		!file_has(DEBUGFS "last_exit", "reason error-bpf"),
+		"an error in exit then does nothing: one exit (%llu)",
+		(unsigned long long)c->bss->nr_exits);
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(c);
+}
+
+/* The timer of one fires while the other runs on that CPU. */
+static void test_blame(void)
+{
+	struct policy_cases_bpf *c = cases_open(TOP);
+	struct bpf_link *ticks, *spins;
+
+	c->struct_ops.spins->cgroup_id = cg_id(OTHER);
+	if (!ktap_ok(!policy_cases_bpf__load(c), "a policy can have a timer"))
+		return policy_cases_bpf__destroy(c);
+	run_on(0);
+	ticks = attach(c->maps.ticks);
+	spins = attach(c->maps.spins);
+	nap_ms(200);
+	charge(OTHER, 8, 256);
+	run_on(-1);
+	ktap_ok(c->bss->nr_ticks_above > 0,
+		"a timer ran %llu times, %llu while another policy did",
+		(unsigned long long)c->bss->nr_ticks,
+		(unsigned long long)c->bss->nr_ticks_above);
+	ktap_ok(in_effect(OTHER, "spins /" OTHER "\n"),
+		"mcx_bpf_error() there does not eject that one");
+	ktap_ok(in_effect(TOP, "ticks /" TOP "\n"), "nor its own");
+	bpf_link__destroy(spins);
+	bpf_link__destroy(ticks);
+	policy_cases_bpf__destroy(c);
+}
+
+static int load_foreign(bool calls)
+{
+	struct policy_foreign_bpf *f = policy_foreign_bpf__open();
+	int err;
+
+	bpf_map__set_autocreate(calls ? f->maps.calm : f->maps.calls, false);
+	err = policy_foreign_bpf__load(f);
+	policy_foreign_bpf__destroy(f);
+	return err;
+}
+
+static void test_foreign(void)
+{
+	int err;
+
+	ktap_ok(!load_foreign(false), "a TCP congestion control loads");
+	err = load_foreign(true);
+	ktap_ok(err == -EACCES, "but not with a kfunc for policies (%s)",
+		strerror(-err));
+}
+
+/* Both workers serve the cgroup while the policy is being told. */
+static void test_level(void)
 {
 	struct policy_cases_bpf *c = cases_load(TOP);
-	struct bpf_link *link = attach(c->maps.gives_up);
+	struct bpf_link *link;
+	pid_t pid[2];
+	int i;
+
+	cg_write(TOP, "memory.high", "32M");
+	mcx_manage(TOP);
+	link = attach(c->maps.levels);
+	for (i = 0; i < 2; i++)
+		pid[i] = charger(CHILD, 20, 512, 1000000);
+	nap_ms(8000);
+	for (i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	ktap_ok(link && c->bss->nr_levels > 5,
+		"levels are told (%llu)",
+		(unsigned long long)c->bss->nr_levels);
+	ktap_ok(!c->bss->nr_at_once && !c->bss->nr_gaps,
+		"one by one (%llu at once), in order (%llu gaps)",
+		(unsigned long long)c->bss->nr_at_once,
+		(unsigned long long)c->bss->nr_gaps);
+	pid[0] = charger(CHILD, 64, 512, 1);
+	i = becomes(&c->bss->last_level, MCX_LEVEL_STUCK);
+	kill(pid[0], SIGKILL);
+	waitpid(pid[0], NULL, 0);
+	ktap_ok(i, "being stuck is told");
+	ktap_ok(becomes(&c->bss->last_level, MCX_LEVEL_OK),
+		"and its end, too");
+	bpf_link__destroy(link);
+	mcx_unmanage(TOP);
+	cg_write(TOP, "memory.high", "max");
+	policy_cases_bpf__destroy(c);
+}
+
+static void test_asks(void)
+{
+	struct policy_cases_bpf *c = cases_open(TOP);
+	struct bpf_link *link;
+
+	bpf_map__set_autocreate(c->maps.asks, true);
+	if (!ktap_ok(!policy_cases_bpf__load(c),
+		     "high_policy may pass its pointers to kfuncs"))
+		return policy_cases_bpf__destroy(c);
+	cg_write(TOP, "memory.high", "8M");
+	link = attach(c->maps.asks);
+	nap_ms(200);
+	reap(charger(CHILD, 12, 1024, 1), 10);
+	ktap_ok(link && c->bss->nr_right > 0 &&
+		c->bss->nr_right == c->bss->nr_asks,
+		"which work on the right ones (%llu of %llu)",
+		(unsigned long long)c->bss->nr_right,
+		(unsigned long long)c->bss->nr_asks);
+	bpf_link__destroy(link);
+	cg_write(TOP, "memory.high", "max");
+	policy_cases_bpf__destroy(c);
+}
+
+/* Memory in OTHER that a task in CHILD faults in; a policy is asked about both. */
+static void test_remote(void)
+{
+	struct policy_cases_bpf *c = cases_load(OTHER), *own = cases_load(TOP);
+	struct bpf_link *link[2] = {
+		attach(c->maps.fixed), attach(own->maps.defers),
+	};
+	static char from[8 * MIB];
+	struct iovec local = { from, sizeof(from) }, remote = local;
+	long long delays;
+	ssize_t done;
+	bool entered;
+	pid_t pid;
+
+	c->bss->fixed_ms = 1000;
+	remote.iov_base = mmap(NULL, sizeof(from), PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	nap_ms(200);
+	pid = fork();
+	if (!pid) {
+		cg_enter(OTHER);
+		pause();
+		_exit(0);
+	}
+	nap_ms(200);
+	entered = !cg_enter(CHILD);
+	delays = cg_key(CHILD, "memory.ext.stat", "policy_delays");
+	c->bss->nr_charged = 0;
+	done = process_vm_writev(pid, &local, 1, &remote, 1, 0);
+	delays = cg_key(CHILD, "memory.ext.stat", "policy_delays") - delays;
+	entered = !cg_enter("") && entered;
+	ktap_ok(link[0] && link[1] && entered && done == sizeof(from) &&
+		c->bss->nr_charged >= sizeof(from) / PAGE / 64,
+		"memory of a task elsewhere is charged there (%llu batches)",
+		(unsigned long long)c->bss->nr_charged);
+	ktap_ok(delays == 0, "whoever writes to it does not wait for that (%lld)",
+		delays);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(remote.iov_base, sizeof(from));
+	bpf_link__destroy(link[0]);
+	bpf_link__destroy(link[1]);
+	policy_cases_bpf__destroy(own);
+	policy_cases_bpf__destroy(c);
+}
+
+static void test_ejection(void)
+{
+	struct policy_cases_bpf *c = cases_load(TOP), *below = cases_load(CHILD);
+	struct bpf_link *link = attach(c->maps.gives_up), *second;
 	uint64_t calls;
 
 	nap_ms(200);
@@ -370,6 +614,14 @@ static void test_ejection(void)
 	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-bpf\ncode 42\n") &&
 		!file_has(DEBUGFS "last_exit", "\nname forged"),
 		"last_exit has the reason, on one line");
+	second = attach(below->maps.defers);
+	ktap_ok(second && in_effect(CHILD, "defers /" CHILD "\n"),
+		"it does not forbid others below it");
+	bpf_link__destroy(second);
+	second = attach(c->maps.gives_up);
+	ktap_ok(!second && errno == EBUSY,
+		"nor comes back while its link is open (%s)", strerror(errno));
+	policy_cases_bpf__destroy(below);
 	bpf_link__destroy(link);
 	ktap_ok(c->bss->nr_exits == 1, "and exit is not called again");
 
@@ -519,8 +771,15 @@ int main(void)
 	test_simple();
 	test_delay();
 	test_refused();
+	test_twice();
+	test_too_late();
 	test_bad_values();
 	test_ejection();
+	test_blame();
+	test_foreign();
+	test_level();
+	test_asks();
+	test_remote();
 	test_defer();
 	test_rmdir();
 	cg_write(TOP, "cgroup.subtree_control", "-memory");
