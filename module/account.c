@@ -17,6 +17,7 @@
 #include <linux/rcupdate.h>
 
 #include "call.h"
+#include "cpu.h"
 #include "hooks.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -34,10 +35,10 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_stat_add(m, charged_pages, nr_pages);
 
 	if (usage <= mcx_mark_wake(m, admit))
-		return false;
+		return mcx_cpu_owes(m);
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(m, admit))
-		return false;
+		return mcx_cpu_owes(m);
 	/* How far it goes from here, see adapt.c. */
 	if (unlikely(!READ_ONCE(m->crossed)))
 		WRITE_ONCE(m->crossed, usage - nr_pages);

@@ -12,6 +12,7 @@
 #include <linux/btf.h>
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
+#include <linux/sched.h>
 
 #include "symbols.h"
 
@@ -30,6 +31,19 @@
  */
 #define MCX_RECLAIM_MAY_SWAP	BIT(1)
 #define MCX_RECLAIM_PROACTIVE	BIT(2)
+
+/*
+ * Nanoseconds that a task was ready to run and did not. Debian, Fedora, Ubuntu
+ * have SCHED_INFO; without it nobody is believed to have waited.
+ */
+static inline u64 mcx_run_delay(struct task_struct *task)
+{
+#ifdef CONFIG_SCHED_INFO
+	return task->sched_info.run_delay;
+#else
+	return 0;
+#endif
+}
 
 /* Does mcx_memory_event(), see below, need cgroup_file_notify()? */
 #ifdef HAVE_EXPORT___memcg_memory_event

@@ -5,6 +5,7 @@
  *
  * Locking: none; works on copies.
  */
+#include <linux/cpumask.h>
 #include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
@@ -14,15 +15,18 @@
 #include <linux/string.h>
 
 #include "conf.h"
+#include "feature.h"
 
 #define MCX_MAX_PERCENT		50
 #define MCX_MAX_SWAPPINESS	200
 
-enum { OPT_HEADROOM, OPT_SWAPPINESS, OPT_UNKNOWN };
+enum { OPT_HEADROOM, OPT_SWAPPINESS, OPT_CPU, OPT_CPU_MAX, OPT_UNKNOWN };
 
 static const match_table_t tokens = {
 	{ OPT_HEADROOM, "headroom=%s" },
 	{ OPT_SWAPPINESS, "swappiness=%s" },
+	{ OPT_CPU, "cpu=%s" },
+	{ OPT_CPU_MAX, "cpu_max=%s" },
 	{ OPT_UNKNOWN, NULL },
 };
 
@@ -105,6 +109,41 @@ static int mcx_parse_swappiness(struct mcx_conf *conf, const char *value)
 	return 0;
 }
 
+static int mcx_parse_cpu(struct mcx_conf *conf, const char *value)
+{
+	if (!strcmp(value, "system")) {
+		conf->cpu = MCX_CPU_SYSTEM;
+		return 0;
+	}
+	if (strcmp(value, "cgroup"))
+		return -EINVAL;
+	if (!mcx_feature_is_on(MCX_FEAT_CPU))
+		return -EOPNOTSUPP;
+	conf->cpu = MCX_CPU_CGROUP;
+	return 0;
+}
+
+/* Percent of one CPU: more than 100 is more than one. */
+static int mcx_parse_cpu_max(struct mcx_conf *conf, char *value)
+{
+	size_t len = strlen(value);
+	unsigned int percent;
+
+	if (!strcmp(value, "max")) {
+		conf->cpu_max = 0;
+		return 0;
+	}
+	if (!isdigit(*value) || value[len - 1] != '%')
+		return -EINVAL;
+	value[len - 1] = '\0';
+	if (kstrtouint(value, 10, &percent))
+		return -EINVAL;
+	if (!percent || percent > 100 * num_possible_cpus())
+		return -ERANGE;
+	conf->cpu_max = percent;
+	return 0;
+}
+
 static int mcx_parse_word(struct mcx_conf *conf, char *word)
 {
 	substring_t args[MAX_OPT_ARGS];
@@ -114,6 +153,10 @@ static int mcx_parse_word(struct mcx_conf *conf, char *word)
 		return mcx_parse_headroom(conf, args[0].from);
 	case OPT_SWAPPINESS:
 		return mcx_parse_swappiness(conf, args[0].from);
+	case OPT_CPU:
+		return mcx_parse_cpu(conf, args[0].from);
+	case OPT_CPU_MAX:
+		return mcx_parse_cpu_max(conf, args[0].from);
 	}
 	return -EINVAL;
 }
@@ -124,7 +167,8 @@ static int mcx_parse_word(struct mcx_conf *conf, char *word)
  * @text: the line; changed, too
  *
  * Context: Any.
- * Return: 0, -EINVAL (no such key, no such value, or nothing at all), or -ERANGE.
+ * Return: 0, -EINVAL (no such key, no such value, or nothing at all), -ERANGE, or
+ * -EOPNOTSUPP (not on this kernel).
  */
 int mcx_conf_parse(struct mcx_conf *conf, char *text)
 {
@@ -160,7 +204,13 @@ void mcx_conf_show(struct seq_file *s, const struct mcx_conf *conf)
 	else
 		seq_puts(s, "headroom=auto");
 	if (conf->swappiness < 0)
-		seq_puts(s, " swappiness=default\n");
+		seq_puts(s, " swappiness=default");
 	else
-		seq_printf(s, " swappiness=%d\n", conf->swappiness);
+		seq_printf(s, " swappiness=%d", conf->swappiness);
+	seq_printf(s, " cpu=%s", conf->cpu == MCX_CPU_CGROUP ? "cgroup" :
+							       "system");
+	if (conf->cpu_max)
+		seq_printf(s, " cpu_max=%u%%\n", conf->cpu_max);
+	else
+		seq_puts(s, " cpu_max=max\n");
 }

@@ -31,6 +31,7 @@ static struct {
 	[MCX_FEAT_RECLAIM] = { "reclaim" },
 	[MCX_FEAT_THROTTLE] = { "throttle" },
 	[MCX_FEAT_NOTIFY] = { "notify" },
+	[MCX_FEAT_CPU] = { "cpu" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

@@ -14,6 +14,7 @@
  * @MCX_FEAT_RECLAIM: the workers reclaim
  * @MCX_FEAT_THROTTLE: inline throttling is deferred and paid on return to user
  * @MCX_FEAT_NOTIFY: pollers of memory.events hear of what we raise there
+ * @MCX_FEAT_CPU: CPU time of the workers can be added to a cgroup's (cpu=cgroup)
  * @MCX_NR_FEATURES: how many there are
  */
 enum mcx_feature {
@@ -23,6 +24,7 @@ enum mcx_feature {
 	MCX_FEAT_RECLAIM,
 	MCX_FEAT_THROTTLE,
 	MCX_FEAT_NOTIFY,
+	MCX_FEAT_CPU,
 	MCX_NR_FEATURES,
 };
 

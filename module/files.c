@@ -132,6 +132,8 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 	seq_printf(s, "latency_usec %llu\n",
 		   div_u64(READ_ONCE(m->latency), NSEC_PER_USEC));
 	seq_printf(s, "level %s\n", level_names[mcx_level(m)]);
+	seq_printf(s, "cpu_debt_usec %llu\n",
+		   div_u64(atomic64_read(&m->cpu.debt), NSEC_PER_USEC));
 }
 
 static int mcx_stat_show(struct seq_file *s, void *v)

@@ -20,6 +20,10 @@
  *
  * All that is headroom=auto in memory.ext.reclaim. With a number instead, wake is
  * that far below the tighter limit, and admit half as far below memory.max.
+ *
+ * With cpu=cgroup tasks may wait below pace, too, for CPU time and not for memory;
+ * see cpu.h. With cpu_max= the workers rest between wake and target, and usage
+ * stays above pace for as long as tasks charge more than they can free.
  */
 #ifndef MCX_MARK_H
 #define MCX_MARK_H

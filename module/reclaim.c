@@ -43,6 +43,7 @@
 #include "adapt.h"
 #include "call.h"
 #include "compat.h"
+#include "cpu.h"
 #include "events.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -256,7 +257,7 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 /* One pass. Returns pages freed. */
 static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 {
-	u64 cpu = current->se.sum_exec_runtime, wall = local_clock();
+	u64 cpu = mcx_cpu_clock(), wall = local_clock();
 	int swappiness = READ_ONCE(m->conf.swappiness);
 	unsigned int options = MCX_RECLAIM_MAY_SWAP;
 	unsigned long freed;
@@ -270,7 +271,9 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 					     NULL : &swappiness);
 
 	mcx_adapt_pass(m, freed, local_clock() - wall);
-	cpu = div_u64(current->se.sum_exec_runtime - cpu, NSEC_PER_USEC);
+	cpu = mcx_cpu_clock() - cpu;
+	mcx_cpu_charge(m, cpu);
+	cpu = div_u64(cpu, NSEC_PER_USEC);
 	mcx_stat_inc(m, reclaim_passes);
 	mcx_stat_add(m, reclaimed_pages, freed);
 	mcx_stat_add(m, reclaim_usec, cpu);
@@ -301,14 +304,18 @@ static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
 }
 
 /*
- * Rest before the next try; shortest if there was no try. Caller holds run_lock
- * and the reference.
+ * Rest before the next try; shortest if there was no try, longer if cpu_max=
+ * says so. Caller holds run_lock and the reference.
  */
 static void mcx_rest(struct mcx_memcg *m)
 {
 	unsigned int shift = min(m->empty, MCX_REST_SHIFT_MAX + 1U);
+	unsigned long rest = mcx_cpu_rest(m);
 
-	mod_timer(&m->retry, jiffies + msecs_to_jiffies((1U << shift) / 2));
+	if (rest)
+		mcx_stat_inc(m, cpu_throttled);
+	rest = max(rest, msecs_to_jiffies((1U << shift) / 2));
+	mod_timer(&m->retry, jiffies + rest);
 }
 
 /*
@@ -323,7 +330,7 @@ static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 		clear_bit(MCX_IS_STUCK, &m->flags);
 		return !m->serving;
 	}
-	if (freed >= MCX_PASS_MIN / 2) {
+	if (freed >= MCX_PASS_MIN / 2 && !mcx_cpu_rest(m)) {
 		mcx_enqueue(m);
 		return false;
 	}
@@ -352,7 +359,8 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 		m->taken_at = jiffies;
 		*excess = mcx_excess(m);
 		m->serving++;
-		if (*excess > m->serving * MCX_PASS_MAX)
+		if (*excess > m->serving * MCX_PASS_MAX &&
+		    m->serving < mcx_cpu_workers(m))
 			mcx_enqueue(m);
 	}
 	spin_unlock_irq(&run_lock);
@@ -410,15 +418,17 @@ static bool mcx_serve(void)
 {
 	unsigned long excess, freed = 0;
 	struct mcx_memcg *m;
+	bool try;
 
 	m = mcx_take(&excess);
 	if (!m)
 		return false;
 	mcx_call_level(m);
-	if (excess)
+	try = excess && !mcx_cpu_rest(m);
+	if (try)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
-	mcx_finish(m, excess, freed);
+	mcx_finish(m, try, freed);
 	if (atomic_dec_and_test(&nr_passes))
 		wake_up_var(&nr_passes);
 	cond_resched();

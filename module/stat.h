@@ -21,6 +21,11 @@
 	S(reclaim_usec)							\
 	/* passes that freed nothing */					\
 	S(reclaim_empty)						\
+	/* times cpu_max= made the workers rest */			\
+	S(cpu_throttled)						\
+	/* returns to user mode that paid for them, and how long */	\
+	S(cpu_paid)							\
+	S(cpu_paid_usec)						\
 	/* inline throttling in the middle of the kernel, put off */	\
 	S(deferred)							\
 	/* and that was not, since nothing else would stop that task */	\

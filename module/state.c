@@ -30,6 +30,7 @@
 #include <linux/string.h>
 
 #include "adapt.h"
+#include "cpu.h"
 #include "hooks.h"
 #include "reclaim.h"
 #include "state.h"
@@ -149,6 +150,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	init_waitqueue_head(&m->waiters);
 	mcx_adapt_init_memcg(m);
 	mcx_reclaim_init_memcg(m);
+	mcx_cpu_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
@@ -577,6 +579,9 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 	WRITE_ONCE(m->conf.headroom, conf->headroom);
 	WRITE_ONCE(m->conf.percent, conf->percent);
 	WRITE_ONCE(m->conf.swappiness, conf->swappiness);
+	WRITE_ONCE(m->conf.cpu, conf->cpu);
+	WRITE_ONCE(m->conf.cpu_max, conf->cpu_max);
+	mcx_cpu_configured(m);
 	/* More headroom may be wanted now: no charge would tell. */
 	if (mcx_memcg_managed(m))
 		mcx_reclaim_kick(m);

@@ -2,6 +2,7 @@
 #ifndef MCX_STATE_H
 #define MCX_STATE_H
 
+#include <linux/atomic.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -10,6 +11,7 @@
 #include <linux/percpu.h>
 #include <linux/refcount.h>
 #include <linux/seq_file.h>
+#include <linux/spinlock.h>
 #include <linux/timer.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -101,18 +103,55 @@ struct mcx_policy {
 };
 
 /**
+ * enum mcx_cpu_payer - whose CPU time it is that the workers spend
+ * @MCX_CPU_SYSTEM: nobody's but their own
+ * @MCX_CPU_CGROUP: the cgroup's that they reclaim from; see cpu.h
+ */
+enum mcx_cpu_payer {
+	MCX_CPU_SYSTEM,
+	MCX_CPU_CGROUP,
+};
+
+/**
  * struct mcx_conf - what memory.ext.reclaim says
  * @headroom: pages; 0: not given
  * @percent: the same as percent of the limit; 0: not given
  * @swappiness: 0 to 200 for reclaim by the workers; -1: the system's
+ * @cpu: enum mcx_cpu_payer
+ * @cpu_max: percent of one CPU that the workers may use; 0: as much as they need
  */
 struct mcx_conf {
 	unsigned long headroom;
 	unsigned int percent;
 	int swappiness;
+	unsigned int cpu;
+	unsigned int cpu_max;
 };
 
 #define MCX_CONF_DEFAULT	((struct mcx_conf) { .swappiness = -1 })
+
+/**
+ * struct mcx_cpu - CPU time of the workers for a cgroup; see cpu.h
+ * @debt: nanoseconds that its tasks have to pay, 0 to MCX_CPU_DEBT_MAX
+ * @free_at: ktime from which on cpu_max= lets it be reclaimed from
+ * @share: how much of a CPU its tasks get when they want all of one, in 1/1024,
+ *	smoothed; @lock for writing
+ * @lock: guards the sample that @share comes from
+ * @pid: task that is looked at
+ * @ran: CPU time it had
+ * @waited: time it had waited for a CPU
+ * @at: when that was
+ */
+struct mcx_cpu {
+	atomic64_t debt;
+	atomic64_t free_at;
+	unsigned int share;
+	spinlock_t lock;	/* @pid and what follows, @share */
+	pid_t pid;
+	u64 ran;
+	u64 waited;
+	u64 at;
+};
 
 /**
  * struct mcx_memcg - what we know of one cgroup at or below a configured one
@@ -131,6 +170,7 @@ struct mcx_conf {
  * @conf: memory.ext.reclaim; state mutex for writing, each member by itself for
  *	reading
  * @stat: counters
+ * @cpu: CPU time of the workers, and what is owed for it
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
@@ -175,6 +215,7 @@ struct mcx_memcg {
 	unsigned long rate;
 	struct mcx_conf conf;
 	struct mcx_stat_cpu __percpu *stat;
+	struct mcx_cpu cpu;
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;

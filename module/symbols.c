@@ -22,6 +22,16 @@ DEFINE_STATIC_CALL_NULL(mcx_add_cftypes, mcx_proto_add_cftypes);
 DEFINE_STATIC_CALL_NULL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
 DEFINE_STATIC_CALL_NULL(mcx_try_to_free, mcx_proto_try_to_free);
 DEFINE_STATIC_CALL_NULL(mcx_file_notify, mcx_proto_file_notify);
+DEFINE_STATIC_CALL_NULL(mcx_account_cputime, mcx_proto_account_cputime);
+DEFINE_STATIC_CALL_NULL(mcx_account_field, mcx_proto_account_field);
+
+/* Right at the last tick. */
+static unsigned long long mcx_runtime_at_tick(struct task_struct *task)
+{
+	return task->se.sum_exec_runtime;
+}
+
+DEFINE_STATIC_CALL(mcx_task_runtime, mcx_runtime_at_tick);
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -91,6 +101,23 @@ unsigned long mcx_symbol_find(const char *name)
 	!!__addr;							\
 })
 
+static void mcx_symbols_cpu(void)
+{
+	void *addr;
+	bool on;
+
+	on = mcx_bind(mcx_account_cputime, "__cgroup_account_cputime",
+		      MCX_FEAT_CPU);
+	on &= mcx_bind(mcx_account_field, "__cgroup_account_cputime_field",
+		       MCX_FEAT_CPU);
+	addr = (void *)mcx_symbol_find("task_sched_runtime");
+	if (addr)
+		static_call_update(mcx_task_runtime, addr);
+	else if (on)
+		mcx_feature_degraded(MCX_FEAT_CPU,
+				     "kernel function task_sched_runtime not found, times are rough");
+}
+
 /**
  * mcx_symbols_init() - find all functions that are called
  *
@@ -109,6 +136,7 @@ int mcx_symbols_init(void)
 	if (MCX_NEEDS_FILE_NOTIFY)
 		mcx_bind(mcx_file_notify, "cgroup_file_notify",
 			 MCX_FEAT_NOTIFY);
+	mcx_symbols_cpu();
 
 	return files ? 0 : -ENOENT;
 }

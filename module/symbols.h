@@ -3,6 +3,7 @@
 #define MCX_SYMBOLS_H
 
 #include <linux/cgroup.h>
+#include <linux/kernel_stat.h>
 #include <linux/memcontrol.h>
 #include <linux/static_call.h>
 
@@ -20,16 +21,30 @@ unsigned long mcx_proto_try_to_free(struct mem_cgroup *memcg,
 				    unsigned int reclaim_options,
 				    int *swappiness);
 void mcx_proto_file_notify(struct cgroup_file *cfile);
+void mcx_proto_account_cputime(struct cgroup *cgrp, u64 delta_exec);
+void mcx_proto_account_field(struct cgroup *cgrp, enum cpu_usage_stat index,
+			     u64 delta_exec);
+unsigned long long mcx_proto_task_runtime(struct task_struct *task);
 
 DECLARE_STATIC_CALL(mcx_add_cftypes, mcx_proto_add_cftypes);
 DECLARE_STATIC_CALL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
 DECLARE_STATIC_CALL(mcx_try_to_free, mcx_proto_try_to_free);
 DECLARE_STATIC_CALL(mcx_file_notify, mcx_proto_file_notify);
+DECLARE_STATIC_CALL(mcx_account_cputime, mcx_proto_account_cputime);
+DECLARE_STATIC_CALL(mcx_account_field, mcx_proto_account_field);
+DECLARE_STATIC_CALL(mcx_task_runtime, mcx_proto_task_runtime);
 
 /* A static call to a NULL target of type void is a nop: safe when missing. */
 static inline void mcx_file_notify(struct cgroup_file *cfile)
 {
 	static_call_cond(mcx_file_notify)(cfile);
+}
+
+/* To the cpu.stat of a cgroup other than the root; needs MCX_FEAT_CPU. */
+static inline void mcx_account_cputime(struct cgroup *cgrp, u64 nsec)
+{
+	static_call_cond(mcx_account_cputime)(cgrp, nsec);
+	static_call_cond(mcx_account_field)(cgrp, CPUTIME_SYSTEM, nsec);
 }
 
 #endif /* MCX_SYMBOLS_H */

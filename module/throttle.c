@@ -39,6 +39,7 @@
 
 #include "call.h"
 #include "compat.h"
+#include "cpu.h"
 #include "delay.h"
 #include "events.h"
 #include "hooks.h"
@@ -332,7 +333,7 @@ static u64 mcx_stuck_delay(struct mcx_memcg *m, unsigned long usage,
 
 /*
  * How long a task that charged nr_pages shall wait in all. Below the pacing mark
- * not at all; from there the time in which the workers free as much, times
+ * not at all; from there the time in which a worker frees as much, times
  * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
  * until it is below. So whoever charges little waits little, and long before
  * anybody is held.
@@ -351,6 +352,7 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 	if (usage >= admit)
 		return MCX_ENTRY_NS;
 	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
+	base = mcx_cpu_slowed(m, base);
 	return div64_ul(base * (usage - pace), admit - usage);
 }
 
@@ -379,11 +381,46 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	mcx_stat_inc(m, paced);
 	mcx_events_notify(m);
 	mcx_stat_add(m, paced_usec, div_u64(waited, NSEC_PER_USEC));
+	mcx_cpu_waited(m, waited);
 	*left -= min(*left, waited);
 	if (go_on)
 		return true;
 	mcx_stat_inc(m, paced_interrupted);
 	return !signal_pending(current);
+}
+
+/*
+ * Wait for a share of the workers' CPU time; see cpu.h. Not in the queue of
+ * those who wait for memory, which are woken by every pass.
+ */
+static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
+{
+	u64 start = ktime_get_ns(), waited = 0;
+	u64 taken = mcx_cpu_take(m, nr_pages);
+	u64 delay = min(taken, *left);
+	unsigned long pflags;
+
+	if (!delay)
+		goto out;
+	psi_memstall_enter(&pflags);
+	while (waited < delay && mcx_memcg_managed(m) &&
+	       !READ_ONCE(draining) && !signal_pending(current) &&
+	       !freezing(current)) {
+		ktime_t expires = ns_to_ktime(min(delay - waited,
+						  MCX_SLICE_NS));
+
+		set_current_state(TASK_KILLABLE);
+		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
+					 HRTIMER_MODE_REL);
+		waited = ktime_get_ns() - start;
+	}
+	psi_memstall_leave(&pflags);
+
+	mcx_stat_inc(m, cpu_paid);
+	mcx_stat_add(m, cpu_paid_usec, div_u64(waited, NSEC_PER_USEC));
+	*left -= min(*left, waited);
+out:
+	mcx_cpu_give_back(m, taken, waited);
 }
 
 /* The next managed cgroup from here up, with a reference. */
@@ -485,7 +522,8 @@ static bool mcx_must_wait(unsigned int debt)
 	wait = mcx_delay_owed() || (memcg && !mcx_all_ours(memcg));
 	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
 	for (; m && !wait; m = rcu_dereference(m->up))
-		wait = mcx_delay(m, mcx_debt_pages(debt));
+		wait = mcx_delay(m, mcx_debt_pages(debt)) ||
+		       mcx_cpu_owes(m);
 	rcu_read_unlock();
 	return wait;
 }
@@ -517,6 +555,7 @@ static void mcx_pay(unsigned int debt)
 	while (paid && (m = mcx_next_level(m))) {
 		mcx_note_over_high(m);
 		paid = mcx_pay_level(m, mcx_debt_pages(debt), &left);
+		mcx_pay_cpu(m, mcx_debt_pages(debt), &left);
 	}
 	if (m)
 		mcx_memcg_put(m);

@@ -70,6 +70,12 @@ static const struct lost {
 	{ "cgroup_file_notify", MANAGES,
 	  "notify off kernel function cgroup_file_notify not found\n",
 	  "__memcg_memory_event" },
+	{ "__cgroup_account_cputime", MANAGES,
+	  "cpu off kernel function __cgroup_account_cputime not found\n" },
+	{ "__cgroup_account_cputime_field", MANAGES,
+	  "cpu off kernel function __cgroup_account_cputime_field not found\n" },
+	{ "task_sched_runtime", MANAGES,
+	  "cpu degraded kernel function task_sched_runtime not found" },
 	{ "ipmodify", MANAGES, "throttle degraded " },
 	{ "", MANAGES, .name = "nothing hidden" },
 };
@@ -291,6 +297,17 @@ static void check_rest(const char *what)
 		"%s: the files work", what);
 }
 
+/* cpu=cgroup is refused where nothing would come of it. */
+static void check_cpu(const char *what, const char *says)
+{
+	bool off = says && !strncmp(says, "cpu off ", 8);
+	int ret = cg_write(CG, "memory.ext.reclaim", "cpu=cgroup");
+
+	ktap_ok(ret == (off ? -EOPNOTSUPP : 0) &&
+		!cg_write(CG, "memory.ext.reclaim", "cpu=system"),
+		"%s: cpu=cgroup %s", what, ret ? "is refused" : "is possible");
+}
+
 static void test_lost(const struct lost *l)
 {
 	const char *what = l->name ? l->name : l->hide;
@@ -310,6 +327,7 @@ static void test_lost(const struct lost *l)
 	if (!ktap_ok(!ret, "%s: loads (%d)", what, ret))
 		return;
 	check_rest(what);
+	check_cpu(what, says);
 	if (l->outcome == MANAGES)
 		ktap_ok(!mcx_manage(CG), "%s: can be managed", what);
 	else

@@ -105,19 +105,24 @@ static void test_reclaim_file(void)
 		" ", "headroom", "headroom=", "headroom=x", "headroom=-1",
 		"headroom=1Mx", "headroom=%", "swappiness=-1", "swappiness=1k",
 		"swappines=1", "headroom=2M swappiness=x", "headroom=0x100000",
+		"cpu=", "cpu=1", "cpu=cgroups", "cpu_max=", "cpu_max=5",
+		"cpu_max=-5%", "cpu_max=%", "cpu_max=5%%", "cpu_max=x",
+		"cpumax=5%", "cpu=system cpu_max=x%",
 	};
 	static const char *const range[] = {
 		"headroom=0", "headroom=0%", "headroom=51%", "swappiness=201",
 		"headroom=99999999999999999999999", "headroom=17E",
-		"headroom=18014398509482112K",
+		"headroom=18014398509482112K", "cpu_max=0%",
+		"cpu_max=1000000%",
 	};
-	const char *kept = "headroom=8388608 swappiness=7";
+	const char *kept = "headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25%";
 	size_t i, good = 0;
 
 	ktap_ok(reads(TOP, "memory.ext.reclaim",
-		      "headroom=auto swappiness=default"),
+		      "headroom=auto swappiness=default cpu=system cpu_max=max"),
 		"memory.ext.reclaim: the default");
 	cg_write(TOP, "memory.ext.reclaim", "swappiness=7");
+	cg_write(TOP, "memory.ext.reclaim", "cpu_max=25% cpu=cgroup");
 	ktap_ok(!cg_write(TOP, "memory.ext.reclaim", " headroom=8M\n") &&
 		reads(TOP, "memory.ext.reclaim", kept),
 		"what is not named stays, and unmanaged it is kept, too");
@@ -147,7 +152,11 @@ static void test_reclaim_file(void)
 		"headroom=50%%: the workers stop a little below half");
 	cg_write(TOP, "memory.max", "max");
 	cg_write(TOP, "memory.ext.enable", "0");
-	cg_write(TOP, "memory.ext.reclaim", "headroom=auto swappiness=default");
+	ktap_ok(!cg_write(TOP, "memory.ext.reclaim",
+			  "headroom=auto swappiness=default cpu=system cpu_max=max") &&
+		reads(TOP, "memory.ext.reclaim",
+		      "headroom=auto swappiness=default cpu=system cpu_max=max"),
+		"and all of it goes back to the default");
 }
 
 static void test_inheritance(void)
