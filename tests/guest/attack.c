@@ -43,6 +43,7 @@
 #define GROW_MIB	400
 #define GROW_MS		3000
 #define WRITERS		200
+#define BATCH		64	/* pages */
 
 static pid_t kids[MAX_KIDS];
 static int nr_kids;
@@ -375,12 +376,7 @@ static void case_spins(void)
 
 		c->bss->loops = n;
 		from = now_ns();
-		if (!fork()) {
-			cg_enter(CHILD);
-			touch(1);
-			_exit(0);
-		}
-		wait(NULL);
+		waitpid(charger(CHILD, 1, BATCH, 1), NULL, 0);
 		calls = c->bss->nr_calls - calls;
 		ktap_note("bpf_loop of %u: %llu calls, %.1f ms each", n,
 			  (unsigned long long)calls,
@@ -404,12 +400,7 @@ static void case_ejected_pins(void)
 	c = cases_load(CHILD);
 	link = bpf_map__attach_struct_ops(c->maps.gives_up);
 	nap_ms(300);
-	if (!fork()) {
-		cg_enter(CHILD);
-		touch(4);
-		_exit(0);
-	}
-	wait(NULL);
+	waitpid(charger(CHILD, 4, BATCH, 1), NULL, 0);
 	for (i = 0; i < 300 && c->bss->nr_exits != 1; i++)
 		nap_ms(10);
 	nap_ms(3000);		/* hooks are gone */

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -156,6 +157,34 @@ long long cg_number(const char *cg, const char *file)
 int cg_enter(const char *cg)
 {
 	return cg_write(cg, "cgroup.procs", "0");
+}
+
+/* Runs in the child. Mapped outside of the cgroup, populated inside. */
+static int populate(const char *cg, size_t size, size_t len, int times)
+{
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t done;
+
+	if (p == MAP_FAILED || cg_enter(cg))
+		return 1;
+	while (times--) {
+		for (done = 0; done < size; done += len)
+			if (madvise(p + done, size - done < len ? size - done :
+				    len, MADV_POPULATE_WRITE))
+				return 2;
+		madvise(p, size, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+pid_t charger(const char *cg, size_t mib, size_t chunk, int times)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(populate(cg, mib * MIB, chunk * PAGE, times));
+	return pid;
 }
 
 bool mcx_loaded(void)

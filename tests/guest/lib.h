@@ -37,6 +37,12 @@ int cg_write(const char *cg, const char *file, const char *text);
 long long cg_key(const char *cg, const char *file, const char *key);
 long long cg_number(const char *cg, const char *file);
 int cg_enter(const char *cg);	/* "" is the root */
+/*
+ * Forks a task that enters @cg and populates @mib of new memory there, in system
+ * calls of @chunk pages each, @times over, each time anew. It ends with 0; with
+ * 1 if it cannot begin, with 2 if it gets no memory. The caller waits for it.
+ */
+pid_t charger(const char *cg, size_t mib, size_t chunk, int times);
 
 /* The module, with the parameters in /mcx/modparams if there are any. */
 bool mcx_loaded(void);

@@ -71,32 +71,6 @@ static bool in_effect(const char *cg, const char *line)
 	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
 }
 
-/*
- * A task in @cg that touches @mib in system calls of @chunk pages each, @times
- * over, each time anew.
- */
-static pid_t charger(const char *cg, size_t mib, size_t chunk, int times)
-{
-	size_t size = mib * MIB, len = chunk * PAGE, done;
-	pid_t pid = fork();
-	char *p;
-
-	if (pid)
-		return pid;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED || cg_enter(cg))
-		_exit(1);
-	while (times--) {
-		for (done = 0; done < size; done += len)
-			if (madvise(p + done, size - done < len ? size - done :
-				    len, MADV_POPULATE_WRITE))
-				_exit(2);
-		madvise(p, size, MADV_DONTNEED);
-	}
-	_exit(0);
-}
-
 /* Exit status, or -1: it was killed after @limit seconds. */
 static int reap(pid_t pid, double limit)
 {
