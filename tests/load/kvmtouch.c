@@ -23,10 +23,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <signal.h>
-#include <unistd.h>
+
+#include "load.h"
 
 #define PAGE		4096
-#define MIB		(1UL << 20)
 #define PORT		0x10
 #define NO_KVM		4
 
@@ -48,26 +48,6 @@ static struct vm {
 	unsigned long runs;
 	unsigned long interrupted;
 } vm;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "kvmtouch: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
-static int enter_cgroup(const char *dir)
-{
-	char path[512];
-	int fd, err = 0;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1)
-		err = -1;
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
 
 static void flat_segments(void)
 {
@@ -156,7 +136,6 @@ int main(int argc, char **argv)
 {
 	unsigned long mib = 16, step = 64, page, left;
 	const char *cgroup = NULL;
-	char c;
 	int o;
 
 	while ((o = getopt(argc, argv, "g:m:r:")) != -1) {
@@ -172,23 +151,17 @@ int main(int argc, char **argv)
 		}
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (cgroup && enter_cgroup(cgroup))
-		die(cgroup);
+	enter_cgroup(cgroup);
 	make_vm(mib * MIB);
 	/* What is made at the first run is not what is looked at. */
 	touch(1, 1);
-	puts("ready");
-	fflush(stdout);
-	if (read(STDIN_FILENO, &c, 1) != 1)
-		return 1;
+	wait_for_start();
 	for (page = 2; page < mib * MIB / PAGE; page += step) {
 		left = mib * MIB / PAGE - page;
 		touch(page, left < step ? left : step);
 	}
 	printf("done pages=%lu touched=%lu runs=%lu interrupted=%lu\n",
 	       vm.pages, touched(mib * MIB), vm.runs, vm.interrupted);
-	fflush(stdout);
-	while (read(STDIN_FILENO, &c, 1) > 0)
-		;
+	wait_for_end();
 	return 0;
 }

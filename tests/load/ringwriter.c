@@ -25,7 +25,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define MIB		(1UL << 20)
+#include "load.h"
+
 #define DEPTH		8
 #define NO_RING		4
 
@@ -39,12 +40,6 @@ static struct ring {
 
 static size_t block = 256 * 1024;
 static unsigned long ring_bytes, own_bytes, errors, in_flight;
-
-static void die(const char *what)
-{
-	fprintf(stderr, "ringwriter: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 static void *map_ring(size_t size, off_t what)
 {
@@ -155,26 +150,11 @@ static void hold_memory(size_t size)
 		die("memory to hold");
 }
 
-static int enter_cgroup(const char *dir)
-{
-	char path[512];
-	int fd, err = 0;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1)
-		err = -1;
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
 int main(int argc, char **argv)
 {
 	const char *cgroup = NULL, *name = "/scratch/ringwriter";
 	size_t size = 64 * MIB, own = 0;
 	void *buf;
-	char c;
 	int fd, o;
 
 	while ((o = getopt(argc, argv, "g:f:s:b:a:")) != -1) {
@@ -194,8 +174,7 @@ int main(int argc, char **argv)
 		}
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (cgroup && enter_cgroup(cgroup))
-		die(cgroup);
+	enter_cgroup(cgroup);
 	make_ring();
 	fd = open(name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -206,15 +185,10 @@ int main(int argc, char **argv)
 		die("buffer");
 	memset(buf, 'x', block);
 	hold_memory(own);
-	puts("ready");
-	fflush(stdout);
-	if (read(STDIN_FILENO, &c, 1) != 1)
-		return 1;
+	wait_for_start();
 	write_file(fd, buf, size);
 	printf("done ring=%lu own=%lu errors=%lu\n", ring_bytes, own_bytes,
 	       errors);
-	fflush(stdout);
-	while (read(STDIN_FILENO, &c, 1) > 0)
-		;
+	wait_for_end();
 	return 0;
 }

@@ -8,20 +8,17 @@
  * Ends on SIGTERM and prints how many were asked for.
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
-#define MIB		(1UL << 20)
+#include "load.h"
+
 #define HUGE		(2 * MIB)
 
 static volatile sig_atomic_t ended;
@@ -29,20 +26,6 @@ static volatile sig_atomic_t ended;
 static void end(int sig)
 {
 	ended = 1;
-}
-
-static int enter_cgroup(const char *dir)
-{
-	char path[512];
-	int fd, err = 0;
-
-	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1)
-		err = -1;
-	if (fd >= 0)
-		close(fd);
-	return err;
 }
 
 static char *make_area(size_t size)
@@ -88,13 +71,12 @@ int main(int argc, char **argv)
 	signal(SIGTERM, end);
 	plain = make_area(size);
 	advised = make_area(size);
-	if (!plain || !advised || (cgroup && enter_cgroup(cgroup)) ||
-	    madvise(advised, size, MADV_HUGEPAGE)) {
-		fprintf(stderr, "thptouch: %s\n", strerror(errno));
-		return 1;
-	}
-	puts("ready");
-	fflush(stdout);
+	if (!plain || !advised)
+		die("mmap");
+	enter_cgroup(cgroup);
+	if (madvise(advised, size, MADV_HUGEPAGE))
+		die("MADV_HUGEPAGE");
+	say_ready();
 	while (!ended) {
 		asked += round_trip(rounds++ % 2 ? advised : plain, size);
 		nanosleep(&nap, NULL);
