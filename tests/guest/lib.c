@@ -385,6 +385,7 @@ static void parse_who(struct trace_who *w, const char *line)
 	w->reclaim_calls = kv(line, "reclaim_calls", 0);
 	w->reclaim_pages = kv(line, "reclaim_pages", 0);
 	w->reclaim_ns = kv(line, "reclaim_ns", 0);
+	w->reclaim_cpu_ns = kv(line, "reclaim_cpu_ns", 0);
 	w->high_calls = kv(line, "high_calls", 0);
 	w->high_sync = kv(line, "high_sync", 0);
 	w->high_ns = kv(line, "high_ns", 0);
@@ -442,6 +443,7 @@ static void add_who(struct trace_who *sum, const struct trace_who *w)
 	sum->reclaim_calls += w->reclaim_calls;
 	sum->reclaim_pages += w->reclaim_pages;
 	sum->reclaim_ns += w->reclaim_ns;
+	sum->reclaim_cpu_ns += w->reclaim_cpu_ns;
 	sum->high_calls += w->high_calls;
 	sum->high_sync += w->high_sync;
 	sum->high_ns += w->high_ns;

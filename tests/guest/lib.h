@@ -72,6 +72,7 @@ struct trace_who {
 	double reclaim_calls;
 	double reclaim_pages;
 	double reclaim_ns;
+	double reclaim_cpu_ns;	/* of it, on a CPU */
 	double high_calls;
 	double high_sync;
 	double high_ns;

@@ -73,6 +73,8 @@ struct busy {
 	__u64 reclaim_start;
 	__u64 high_start;
 	__u64 sleep_start;
+	__u64 off_start;	/* in reclaim, but not on a CPU */
+	__u64 off_ns;
 	bool sync;
 };
 
@@ -378,8 +380,10 @@ int BPF_PROG(memtrace_reclaim_enter, struct mem_cgroup *memcg)
 	if (!on || !in_set(&reclaimed, (__u64)&memcg->memory))
 		return 0;
 	b = make_busy();
-	if (b)
+	if (b) {
+		b->off_ns = 0;
 		b->reclaim_start = bpf_ktime_get_ns();
+	}
 	return 0;
 }
 
@@ -390,14 +394,17 @@ int BPF_PROG(memtrace_reclaim_exit, struct mem_cgroup *memcg,
 {
 	struct memtrace_task *t;
 	struct busy *b = find_busy();
+	__u64 ns;
 
 	if (!b || !b->reclaim_start)
 		return 0;
 	t = this_task();
 	if (t) {
+		ns = bpf_ktime_get_ns() - b->reclaim_start;
 		t->reclaim_calls++;
 		t->reclaim_pages += ret;
-		t->reclaim_ns += bpf_ktime_get_ns() - b->reclaim_start;
+		t->reclaim_ns += ns;
+		t->reclaim_cpu_ns += ns - b->off_ns;
 	}
 	b->reclaim_start = 0;
 	if (!b->high_start)
@@ -502,12 +509,18 @@ int BPF_PROG(memtrace_switch, bool preempt, struct task_struct *prev,
 		return 0;
 	tid = prev->pid;
 	b = bpf_map_lookup_elem(&busy, &tid);
+	if (b && b->reclaim_start)
+		b->off_start = bpf_ktime_get_ns();
 	if (b && b->high_start && !b->reclaim_start && !preempt && prev_state) {
 		this_task();	/* prev is still current: make its entry */
 		b->sleep_start = bpf_ktime_get_ns();
 	}
 	tid = next->pid;
 	b = bpf_map_lookup_elem(&busy, &tid);
+	if (b && b->off_start) {
+		b->off_ns += bpf_ktime_get_ns() - b->off_start;
+		b->off_start = 0;
+	}
 	if (b && b->sleep_start)
 		note_sleep(tid, b);
 	return 0;

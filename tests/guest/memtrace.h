@@ -42,6 +42,7 @@ struct memtrace_task {
 	__u64 reclaim_calls;
 	__u64 reclaim_pages;
 	__u64 reclaim_ns;
+	__u64 reclaim_cpu_ns;	/* of it, on a CPU */
 	__u64 high_calls;	/* over-high handler, entered over the limit */
 	__u64 high_sync;	/* of these, called from try_charge_memcg */
 	__u64 high_ns;		/* with reclaim and sleep in it */

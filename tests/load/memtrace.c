@@ -305,10 +305,11 @@ static void print_charges(void)
 static void print_task(__u32 tid, const struct memtrace_task *t)
 {
 	/* comm may hold anything but NUL: last on its line. */
-	printf("task tid=%u kthread=%u member=%u reclaim_calls=%llu reclaim_pages=%llu reclaim_ns=%llu high_calls=%llu high_sync=%llu high_ns=%llu sleeps=%llu sleep_ns=%llu sync_sleeps=%llu sync_sleep_ns=%llu comm=%.16s\n",
+	printf("task tid=%u kthread=%u member=%u reclaim_calls=%llu reclaim_pages=%llu reclaim_ns=%llu reclaim_cpu_ns=%llu high_calls=%llu high_sync=%llu high_ns=%llu sleeps=%llu sleep_ns=%llu sync_sleeps=%llu sync_sleep_ns=%llu comm=%.16s\n",
 	       tid, t->kthread, t->member, t->reclaim_calls, t->reclaim_pages,
-	       t->reclaim_ns, t->high_calls, t->high_sync, t->high_ns,
-	       t->sleeps, t->sleep_ns, t->sync_sleeps, t->sync_sleep_ns,
+	       t->reclaim_ns, t->reclaim_cpu_ns, t->high_calls, t->high_sync,
+	       t->high_ns, t->sleeps, t->sleep_ns, t->sync_sleeps,
+	       t->sync_sleep_ns,
 	       t->comm);
 }
 
@@ -317,6 +318,7 @@ static void add_task(struct memtrace_task *sum, const struct memtrace_task *t)
 	sum->reclaim_calls += t->reclaim_calls;
 	sum->reclaim_pages += t->reclaim_pages;
 	sum->reclaim_ns += t->reclaim_ns;
+	sum->reclaim_cpu_ns += t->reclaim_cpu_ns;
 	sum->high_calls += t->high_calls;
 	sum->high_sync += t->high_sync;
 	sum->high_ns += t->high_ns;
@@ -328,10 +330,10 @@ static void add_task(struct memtrace_task *sum, const struct memtrace_task *t)
 
 static void print_sum(const char *who, const struct memtrace_task *t)
 {
-	printf("%s reclaim_calls=%llu reclaim_pages=%llu reclaim_ns=%llu high_calls=%llu high_sync=%llu high_ns=%llu sleeps=%llu sleep_ns=%llu sync_sleeps=%llu sync_sleep_ns=%llu\n",
+	printf("%s reclaim_calls=%llu reclaim_pages=%llu reclaim_ns=%llu reclaim_cpu_ns=%llu high_calls=%llu high_sync=%llu high_ns=%llu sleeps=%llu sleep_ns=%llu sync_sleeps=%llu sync_sleep_ns=%llu\n",
 	       who, t->reclaim_calls, t->reclaim_pages, t->reclaim_ns,
-	       t->high_calls, t->high_sync, t->high_ns, t->sleeps, t->sleep_ns,
-	       t->sync_sleeps, t->sync_sleep_ns);
+	       t->reclaim_cpu_ns, t->high_calls, t->high_sync, t->high_ns,
+	       t->sleeps, t->sleep_ns, t->sync_sleeps, t->sync_sleep_ns);
 }
 
 static void print_tasks(void)
