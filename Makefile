@@ -16,7 +16,7 @@ KDIR_BTF := $(CURDIR)/build/kdir
 
 .PHONY: help all modules clean-modules tools policies install install-module \
 	install-tools install-policies uninstall check check-full check-debug \
-	check-mutants static vm-test vm-shell demo clean
+	check-mutants static vm-test vm-shell bench demo clean
 
 help:
 	@echo 'make modules        build memcg_ext.ko for the running kernel (KVER=, KDIR=)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make static         static checks only'
 	@echo 'make vm-test T=NAME K=6.12   one test on one kernel'
 	@echo 'make vm-shell K=6.12         a shell in the test VM, with module and tests in /mcx'
+	@echo 'make bench          measures anew what is older than module/, into tests/bench/RESULTS.md (M=M1, KVER=6.12, QUICK=1)'
 	@echo 'make demo           what memcg_ext does, live in a VM (K=6.12)'
 	@echo 'make clean          remove what was built'
 
@@ -117,6 +118,10 @@ vm-test:
 
 vm-shell:
 	tests/vm/shell $(or $(K),6.12)
+
+# KVER= is for the measured kernel here, if it was given.
+bench:
+	tests/bench/run $(if $(M),-m '$(M)') $(if $(filter-out file,$(origin KVER)),-k '$(KVER)')
 
 demo:
 	tests/vm/demo $(or $(K),6.12)

@@ -51,11 +51,11 @@ need_space() {
 	[ "$free" -ge 8192 ] || die "$cache has $free MB free, 8192 MB are needed: free some, or set MCX_CACHE to a folder on another disk"
 }
 
-# need_tools: install what the host lacks; only Debian and its children can
-# do that by themselves.
+# need_tools: install what the host lacks of what is needed, and of more_tools
+# (COMMAND:PACKAGE...); only Debian and its children can do that by themselves.
 need_tools() {
 	local want="" pair
-	local pairs="mmdebstrap:mmdebstrap qemu-system-x86_64:qemu-system-x86
+	local pairs="${more_tools:-} mmdebstrap:mmdebstrap qemu-system-x86_64:qemu-system-x86
 		mke2fs:e2fsprogs mkswap:util-linux make:make flock:util-linux
 		perl:perl-base ps:procps"
 
