@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "lib.h"
+#include "libbench.h"
 
 #define TOP		"mcx-test-m2"
 #define LEAF		TOP "/load"
@@ -85,6 +86,7 @@ static struct options {
 	bool stock_only;
 	bool thp;
 	bool load_only;
+	bool bench;
 	int passes;
 	int kind;		/* -1: all */
 	int writers;		/* 0: all */
@@ -452,7 +454,9 @@ static void run_mode(enum mode m)
 		if (!run_cell(c, r, m, true))
 			continue;
 		print_result(c, m, r);
-		if (opt.load_only)
+		if (opt.bench)
+			ktap_ok(r->ran, "%s: ran", label(c));
+		else if (opt.load_only)
 			check_ran(c, r);
 		else if (m == EXT)
 			check_ext(c, r);
@@ -518,34 +522,128 @@ static double chance(int n)
 	return exp(medians[RESAMPLES / 40]);
 }
 
-/*
- * Writers' bytes per second, memcg_ext over stock (the geometric mean of its
- * two runs); the median over the cells with the limit in @file.
- */
-static void check_rate(const char *file)
+/* Over the geometric mean of the two stock runs, as a logarithm. */
+static double rate_ratio(const struct result *r)
 {
-	double ratios[MAX_CELLS], aa[MAX_CELLS], ratio, lower;
+	return log(rate(&r[EXT])) -
+	       (log(rate(&r[STOCK])) + log(rate(&r[STOCK_AGAIN]))) / 2;
+}
+
+static bool all_ran(const struct result *r)
+{
+	return r[EXT].ran && r[STOCK].ran && r[STOCK_AGAIN].ran;
+}
+
+/* Writers' bytes of the cells with the limit in one file, to stock. */
+struct rates {
+	double ratio;		/* median over the cells */
+	double aa;		/* of stock itself */
+	double lower;		/* what chance alone may do */
+	int n;
+};
+
+static struct rates compare_rates(const char *file)
+{
+	double ratios[MAX_CELLS], aa[MAX_CELLS];
+	struct rates found = { 0 };
 	int i, n = 0;
 
 	for (i = 0; i < nr_cells; i++) {
 		const struct result *r = cells[i].result;
 
-		if (strcmp(cells[i].kind->file, file) || !r[EXT].ran || !r[STOCK].ran ||
-		    !r[STOCK_AGAIN].ran)
+		if (strcmp(cells[i].kind->file, file) || !all_ran(r))
 			continue;
-		ratios[n] = log(rate(&r[EXT])) -
-			    (log(rate(&r[STOCK])) +
-			     log(rate(&r[STOCK_AGAIN]))) / 2;
+		ratios[n] = rate_ratio(r);
 		aa[n] = log(rate(&r[STOCK_AGAIN]) / rate(&r[STOCK]));
 		n++;
 	}
 	if (!n)
+		return found;
+	found.ratio = exp(median(ratios, n));
+	found.aa = exp(median(aa, n));
+	found.lower = chance(n);
+	found.n = n;
+	return found;
+}
+
+static bool rates_pass(const struct rates *r)
+{
+	return r->ratio >= 0.95 || r->ratio >= r->lower;
+}
+
+static void check_rate(const char *file)
+{
+	struct rates r = compare_rates(file);
+
+	if (r.n)
+		ktap_ok(rates_pass(&r),
+			"%s: writers' bytes per second are %.2f of stock; needed: 0.95 or the lower end of A/A %.2f (A/A here %.2f, n=%d)",
+			file, r.ratio, r.lower, r.aa, r.n);
+}
+
+/* The report of make bench from here on. */
+static void report_peak(const struct cell *c, const struct result *r,
+			char *text, size_t size)
+{
+	if (is_high(c->kind))
+		snprintf(text, size, "%.2f (%.2f), %.2f (%.2f)",
+			 r->write_peak / MIB, peak_bound(c, c->block) / MIB,
+			 r->read_peak / MIB,
+			 peak_bound(c, read_window()) / MIB);
+	else
+		snprintf(text, size, "%.2f (32.00)", r->trace.peak / MIB);
+}
+
+static void report_cell(const struct cell *c)
+{
+	const struct result *r = c->result;
+	struct verdict stock, ext;
+	char peak[128];
+
+	if (!all_ran(r))
 		return;
-	ratio = exp(median(ratios, n));
-	lower = chance(n);
-	ktap_ok(ratio >= 0.95 || ratio >= lower,
-		"%s: writers' bytes per second are %.2f of stock; needed: 0.95 or the lower end of A/A %.2f (A/A here %.2f, n=%d)",
-		file, ratio, lower, exp(median(aa, n)), n);
+	judge(c, &r[STOCK], &stock);
+	judge(c, &r[EXT], &ext);
+	report_peak(c, &r[EXT], peak, sizeof(peak));
+	bench_md("| %s | %lld / %lld | %lld / %lld | %.2f | %s | %.1f %% | %.1f %% | %.2f | %s | %s%s |",
+		 label(c), r[STOCK].max, r[STOCK].high, r[EXT].max, r[EXT].high,
+		 r[EXT].trace.average / MIB, peak,
+		 trace_member_share(&r[STOCK].trace) * 100,
+		 trace_member_share(&r[EXT].trace) * 100, exp(rate_ratio(r)),
+		 stock.text[0] ? "rejected" : "**not rejected**",
+		 ext.text[0] ? "**fail**: " : "pass", ext.text);
+	bench_data("cells", "\"%s, %d of %luK\" %lld %lld %.3f",
+		   c->kind->name, c->writers, c->block >> 10,
+		   is_high(c->kind) ? r[STOCK].high : r[STOCK].max,
+		   is_high(c->kind) ? r[EXT].high : r[EXT].max,
+		   exp(rate_ratio(r)));
+}
+
+static void report_rate(const char *file)
+{
+	struct rates r = compare_rates(file);
+
+	if (!r.n)
+		return;
+	bench_md("| %s, %d cells | %.2f | %.2f | %.2f | %s |", file, r.n,
+		 r.ratio, r.aa, r.lower, rates_pass(&r) ? "pass" : "**fail**");
+}
+
+static void report(void)
+{
+	int i;
+
+	bench_n("%d passes over 64 MB in one run per cell, two of stock",
+		opt.passes);
+	bench_md("| cell | stock max / high | built-in max / high | built-in usage, MiB | peak (allowed); memory.high: writing, reading | reclaimed by tasks, stock | built-in | bytes to stock | stock at the gate | built-in |");
+	bench_md("| --- | --: | --: | --: | --: | --: | --: | --: | --- | --- |");
+	for (i = 0; i < nr_cells; i++)
+		report_cell(&cells[i]);
+	bench_md("%s", "");
+	bench_md("| writers' bytes to stock | median | stock to itself | A/A's lower end (or 0.95) | |");
+	bench_md("| --- | --: | --: | --: | --- |");
+	report_rate("memory.max");
+	report_rate("memory.high");
 }
 
 /*
@@ -563,6 +661,11 @@ static void check_skipping(void)
 	if (!run_cell(&c, &r, STOCK, false))
 		return;
 	judge_usage(&c, &r, &v);
+	if (opt.bench) {
+		bench_md("A module that skips the handling and does nothing in its stead is %s (%s).",
+			 v.text[0] ? "rejected" : "**not rejected**", v.text);
+		bench_md("%s", "");
+	}
 	ktap_ok(v.text[0] && r.trace.batches,
 		"handling skipped, nothing in its stead: the gate rejects it (%s)",
 		v.text[0] ? v.text : "it does not");
@@ -598,8 +701,9 @@ static void add_cells(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: m2 [-fSTl] [-p PASSES] [-k KIND] [-w 1|8] [-b BYTES]\n"
+	fputs("usage: m2 [-BfSTl] [-p PASSES] [-k KIND] [-w 1|8] [-b BYTES]\n"
 	      "  -f         full: also write sizes 64K and 256K\n"
+	      "  -B         report for make bench; no figure is judged by the exit status\n"
 	      "  -S         stock only: leave memcg_ext out\n"
 	      "  -T         THP on, and a task that uses it; memory.max only\n"
 	      "  -l         load only, with memcg_ext; no figure is judged\n"
@@ -613,8 +717,9 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "fSTlp:k:w:b:h")) != -1) {
+	while ((c = getopt(argc, argv, "BfSTlp:k:w:b:h")) != -1) {
 		switch (c) {
+		case 'B': opt.bench = true; break;
 		case 'f': opt.full = true; break;
 		case 'S': opt.stock_only = true; break;
 		case 'T': opt.thp = true; break;
@@ -712,8 +817,11 @@ int main(int argc, char **argv)
 	if (!opt.stock_only)
 		run_ext();
 	/* With THP it is about the counter; rates are judged without. */
-	if (!opt.thp && !opt.load_only) {
+	if (!opt.thp && !opt.load_only)
 		run_mode(STOCK_AGAIN);
+	if (opt.bench) {
+		report();
+	} else if (!opt.thp && !opt.load_only) {
 		check_rate("memory.max");
 		check_rate("memory.high");
 	}
