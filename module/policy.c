@@ -32,8 +32,12 @@
 static DEFINE_MUTEX(policy_mutex);
 static LIST_HEAD(all_policies);
 static u64 last_id;
-static struct mcx_exit_info last_exit;
-static char last_name[MCX_OPS_NAME_LEN];
+static struct {
+	struct mcx_exit_info exit;
+	char name[MCX_OPS_NAME_LEN];
+	u64 id;
+	u64 cgroup_id;
+} last_exit;
 static const struct btf *policy_btf;
 
 /* Why a policy ended, as one word. */
@@ -206,8 +210,10 @@ static void mcx_policy_finish(struct mcx_policy *p)
 	mcx_call_exit(p);
 
 	mutex_lock(&policy_mutex);
-	last_exit = p->exit;
-	strscpy(last_name, p->ops->name, sizeof(last_name));
+	last_exit.exit = p->exit;
+	last_exit.id = p->id;
+	last_exit.cgroup_id = p->cgroup_id;
+	strscpy(last_exit.name, p->ops->name, sizeof(last_exit.name));
 	mutex_unlock(&policy_mutex);
 
 	if (p->exit.kind >= MCX_EXIT_ERROR)
@@ -553,10 +559,13 @@ void mcx_policies_show(struct seq_file *s)
 	mutex_unlock(&policy_mutex);
 }
 
-static void mcx_exit_show(struct seq_file *s, const char *name,
-			  const struct mcx_exit_info *exit)
+static void mcx_exit_show(struct seq_file *s)
 {
-	seq_printf(s, "name %s\nkind %u\nreason %s\ncode %lld\nmsg ", name,
+	const struct mcx_exit_info *exit = &last_exit.exit;
+
+	/* Several may have one name. */
+	seq_printf(s, "name %s\nid %llu\ncgroup %llu\nkind %u\nreason %s\ncode %lld\nmsg ",
+		   last_exit.name, last_exit.id, last_exit.cgroup_id,
 		   exit->kind, mcx_exit_reason(exit->kind), exit->code);
 	/* The policy's own words: they must not look like keys of ours. */
 	seq_escape(s, exit->msg, "\n\\");
@@ -572,8 +581,8 @@ static void mcx_exit_show(struct seq_file *s, const char *name,
 void mcx_last_exit_show(struct seq_file *s)
 {
 	mutex_lock(&policy_mutex);
-	if (last_exit.kind)
-		mcx_exit_show(s, last_name, &last_exit);
+	if (last_exit.exit.kind)
+		mcx_exit_show(s);
 	mutex_unlock(&policy_mutex);
 }
 
