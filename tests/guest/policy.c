@@ -657,7 +657,8 @@ static void look(pid_t pid, struct sleeps *s)
 		s->outside++;
 }
 
-static struct sleeps over_high_sleeps(struct bpf_map *map)
+/* Of a task that takes 24 MiB, so many pages in one call. */
+static struct sleeps over_high_sleeps(struct bpf_map *map, size_t pages)
 {
 	struct bpf_link *link = attach(map);
 	struct sleeps s = {};
@@ -665,7 +666,7 @@ static struct sleeps over_high_sleeps(struct bpf_map *map)
 	pid_t pid;
 
 	nap_ms(200);
-	pid = charger(OTHER, 24, 6144, 1);
+	pid = charger(OTHER, 24, pages, 1);
 	from = now_ns();
 	while (now_ns() - from < 4 * NSEC && !waitpid(pid, NULL, WNOHANG)) {
 		look(pid, &s);
@@ -679,17 +680,21 @@ static struct sleeps over_high_sleeps(struct bpf_map *map)
 static void test_defer(void)
 {
 	struct policy_cases_bpf *c = cases_load(OTHER);
-	struct sleeps none, defer;
+	struct sleeps none, defer, large;
 
 	cg_write(OTHER, "memory.high", "8M");
-	none = over_high_sleeps(c->maps.fixed);
-	defer = over_high_sleeps(c->maps.defers);
+	none = over_high_sleeps(c->maps.fixed, 512);
+	defer = over_high_sleeps(c->maps.defers, 512);
+	large = over_high_sleeps(c->maps.defers, 6144);
 	ktap_ok(none.inside > 0,
 		"no opinion: the kernel sleeps in the middle of a call (seen %d times)",
 		none.inside);
 	ktap_ok(defer.inside == 0 && defer.outside > 0,
 		"BPF_MEMCG_HIGH_DEFER_INLINE: only on the way out (seen %d and %d times)",
 		defer.inside, defer.outside);
+	ktap_ok(large.inside > 0,
+		"but not for 24 MiB in one call, where nobody reclaims (seen %d times)",
+		large.inside);
 	cg_write(OTHER, "memory.high", "max");
 	policy_cases_bpf__destroy(c);
 }
