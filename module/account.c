@@ -34,7 +34,9 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 	mcx_stat_inc(m, batches);
 	mcx_stat_add(m, charged_pages, nr_pages);
 
-	if (usage <= mcx_mark_wake(m, admit))
+	/* Without memory.high enforced, whether it can be met again is tried out. */
+	if (usage <= mcx_mark_wake(m, admit) &&
+	    likely(!test_bit(MCX_HIGH_OFF, &m->flags)))
 		return mcx_cpu_owes(m);
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(m, admit))

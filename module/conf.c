@@ -19,15 +19,28 @@
 
 #define MCX_MAX_PERCENT		50
 #define MCX_MAX_SWAPPINESS	200
+#define MCX_MIN_STUCK_MS	100
+#define MCX_MAX_STUCK_MS	600000
 
-enum { OPT_HEADROOM, OPT_SWAPPINESS, OPT_CPU, OPT_CPU_MAX, OPT_UNKNOWN };
+enum {
+	OPT_HEADROOM, OPT_SWAPPINESS, OPT_CPU, OPT_CPU_MAX, OPT_STUCK_MS,
+	OPT_STUCK, OPT_UNKNOWN,
+};
 
 static const match_table_t tokens = {
 	{ OPT_HEADROOM, "headroom=%s" },
 	{ OPT_SWAPPINESS, "swappiness=%s" },
 	{ OPT_CPU, "cpu=%s" },
 	{ OPT_CPU_MAX, "cpu_max=%s" },
+	{ OPT_STUCK_MS, "stuck_ms=%s" },
+	{ OPT_STUCK, "stuck=%s" },
 	{ OPT_UNKNOWN, NULL },
+};
+
+static const char * const stuck_names[] = {
+	[MCX_STUCK_NOTIFY] = "notify",
+	[MCX_STUCK_MAX] = "max",
+	[MCX_STUCK_KILL] = "kill",
 };
 
 /*
@@ -144,6 +157,28 @@ static int mcx_parse_cpu_max(struct mcx_conf *conf, char *value)
 	return 0;
 }
 
+static int mcx_parse_stuck_ms(struct mcx_conf *conf, const char *value)
+{
+	unsigned int ms;
+
+	if (kstrtouint(value, 10, &ms))
+		return -EINVAL;
+	if (ms < MCX_MIN_STUCK_MS || ms > MCX_MAX_STUCK_MS)
+		return -ERANGE;
+	conf->stuck_ms = ms;
+	return 0;
+}
+
+static int mcx_parse_stuck(struct mcx_conf *conf, const char *value)
+{
+	int action = match_string(stuck_names, ARRAY_SIZE(stuck_names), value);
+
+	if (action < 0)
+		return -EINVAL;
+	conf->stuck = action;
+	return 0;
+}
+
 static int mcx_parse_word(struct mcx_conf *conf, char *word)
 {
 	substring_t args[MAX_OPT_ARGS];
@@ -157,6 +192,10 @@ static int mcx_parse_word(struct mcx_conf *conf, char *word)
 		return mcx_parse_cpu(conf, args[0].from);
 	case OPT_CPU_MAX:
 		return mcx_parse_cpu_max(conf, args[0].from);
+	case OPT_STUCK_MS:
+		return mcx_parse_stuck_ms(conf, args[0].from);
+	case OPT_STUCK:
+		return mcx_parse_stuck(conf, args[0].from);
 	}
 	return -EINVAL;
 }
@@ -210,7 +249,9 @@ void mcx_conf_show(struct seq_file *s, const struct mcx_conf *conf)
 	seq_printf(s, " cpu=%s", conf->cpu == MCX_CPU_CGROUP ? "cgroup" :
 							       "system");
 	if (conf->cpu_max)
-		seq_printf(s, " cpu_max=%u%%\n", conf->cpu_max);
+		seq_printf(s, " cpu_max=%u%%", conf->cpu_max);
 	else
-		seq_puts(s, " cpu_max=max\n");
+		seq_puts(s, " cpu_max=max");
+	seq_printf(s, " stuck_ms=%u stuck=%s\n", conf->stuck_ms,
+		   stuck_names[conf->stuck]);
 }

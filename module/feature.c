@@ -32,6 +32,7 @@ static struct {
 	[MCX_FEAT_THROTTLE] = { "throttle" },
 	[MCX_FEAT_NOTIFY] = { "notify" },
 	[MCX_FEAT_CPU] = { "cpu" },
+	[MCX_FEAT_FLUSH] = { "flush" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

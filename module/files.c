@@ -21,6 +21,7 @@
 #include "mark.h"
 #include "policy.h"
 #include "state.h"
+#include "stuck.h"
 #include "symbols.h"
 
 static const char * const enable_names[] = {
@@ -43,7 +44,8 @@ static const char * const stat_names[] = { MCX_STATS(MCX_STAT_NAME) };
 /* What of that is an event: something an operator may want to be woken for. */
 static const enum mcx_stat event_stats[] = {
 	MCX_STAT_wakeups, MCX_STAT_deferred, MCX_STAT_paced,
-	MCX_STAT_over_high, MCX_STAT_stuck,
+	MCX_STAT_over_high, MCX_STAT_stuck, MCX_STAT_stuck_kill,
+	MCX_STAT_shed,
 };
 
 static DEFINE_MUTEX(conf_mutex);
@@ -134,6 +136,10 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 	seq_printf(s, "level %s\n", level_names[mcx_level(m)]);
 	seq_printf(s, "cpu_debt_usec %llu\n",
 		   div_u64(atomic64_read(&m->cpu.debt), NSEC_PER_USEC));
+	seq_printf(s, "reclaimable %d\n", !test_bit(MCX_IS_EMPTY, &m->flags));
+	seq_printf(s, "stuck_msec %u\n", mcx_stuck_msec(m));
+	mcx_show_pages(s, "shed_bytes", mcx_stuck_shed(m));
+	seq_printf(s, "shed_seq %llu\n", mcx_memcg_stat(m, MCX_STAT_shed));
 }
 
 static int mcx_stat_show(struct seq_file *s, void *v)

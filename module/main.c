@@ -19,6 +19,7 @@
 #include "policy.h"
 #include "reclaim.h"
 #include "state.h"
+#include "stuck.h"
 #include "symbols.h"
 
 /* For what attaches hooks and follows the cgroup tree. */
@@ -74,6 +75,7 @@ static void __exit mcx_exit(void)
 	/* What came online or went offline until the hooks were gone. */
 	mcx_state_stop();
 	mcx_reclaim_exit();
+	mcx_stuck_exit();
 	mcx_events_exit();
 	mcx_state_exit();
 	destroy_workqueue(mcx_wq);

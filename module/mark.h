@@ -72,10 +72,17 @@ static inline unsigned long mcx_room(struct mcx_memcg *m, unsigned long limit)
 	return clamp(room, min(MCX_BATCH, limit / 2), limit / 2);
 }
 
-/* Pages of usage above which tasks are held, PAGE_COUNTER_MAX without limit. */
-static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
+/* memory.high as far as it is enforced; see stuck.c. */
+static inline unsigned long mcx_high(struct mcx_memcg *m)
 {
-	unsigned long high = READ_ONCE(m->counter->high);
+	if (unlikely(test_bit(MCX_HIGH_OFF, &m->flags)))
+		return PAGE_COUNTER_MAX;
+	return READ_ONCE(m->counter->high);
+}
+
+static inline unsigned long mcx_admit_of(struct mcx_memcg *m,
+					 unsigned long high)
+{
 	unsigned long max = READ_ONCE(m->counter->max);
 
 	if (max < PAGE_COUNTER_MAX)
@@ -93,17 +100,28 @@ static inline unsigned long mcx_auto_gap(struct mcx_memcg *m,
 	return min(max(mcx_learned_gap(m, admit), least), admit / 4);
 }
 
-/* Pages between admit and wake. */
-static inline unsigned long mcx_gap(struct mcx_memcg *m, unsigned long admit)
+/* Pages of usage above which tasks are held, PAGE_COUNTER_MAX without limit. */
+static inline unsigned long mcx_mark_admit(struct mcx_memcg *m)
 {
-	unsigned long limit = min(READ_ONCE(m->counter->high),
-				  READ_ONCE(m->counter->max));
+	return mcx_admit_of(m, mcx_high(m));
+}
+
+static inline unsigned long mcx_gap_of(struct mcx_memcg *m, unsigned long admit,
+				       unsigned long high)
+{
+	unsigned long limit = min(high, READ_ONCE(m->counter->max));
 	unsigned long room = mcx_room(m, limit);
 
 	/* admit was read before: a limit may have changed since. */
 	if (unlikely(room))
 		return min(max(admit + room, limit) - limit, admit / 2);
 	return mcx_auto_gap(m, admit);
+}
+
+/* Pages between admit and wake. */
+static inline unsigned long mcx_gap(struct mcx_memcg *m, unsigned long admit)
+{
+	return mcx_gap_of(m, admit, mcx_high(m));
 }
 
 static inline unsigned long mcx_mark_pace(struct mcx_memcg *m,
@@ -119,12 +137,52 @@ static inline unsigned long mcx_mark_wake(struct mcx_memcg *m,
 }
 
 /* However far down the workers wake, they do not free as much again. */
+static inline unsigned long mcx_target_of(struct mcx_memcg *m,
+					  unsigned long admit,
+					  unsigned long high)
+{
+	unsigned long gap = mcx_gap_of(m, admit, high);
+
+	return admit - gap - min(gap, mcx_auto_gap(m, admit));
+}
+
 static inline unsigned long mcx_mark_target(struct mcx_memcg *m,
 					    unsigned long admit)
 {
-	unsigned long gap = mcx_gap(m, admit);
+	return mcx_target_of(m, admit, mcx_high(m));
+}
 
-	return admit - gap - min(gap, mcx_auto_gap(m, admit));
+/*
+ * Where the workers try to bring it: the target, but that of the user's own
+ * memory.high even while that is not enforced.
+ */
+static inline unsigned long mcx_mark_goal(struct mcx_memcg *m)
+{
+	unsigned long high = READ_ONCE(m->counter->high);
+
+	return mcx_target_of(m, mcx_admit_of(m, high), high);
+}
+
+/*
+ * What the user does not want to be exceeded: memory.high, or if only memory.max
+ * binds, what we keep below it. Below that nobody is ever said to be stuck.
+ */
+static inline unsigned long mcx_mark_limit(struct mcx_memcg *m)
+{
+	unsigned long high = READ_ONCE(m->counter->high);
+
+	return high < READ_ONCE(m->counter->max) ? high : mcx_admit_of(m, high);
+}
+
+static inline bool mcx_over_limit_mark(struct mcx_memcg *m)
+{
+	return page_counter_read(m->counter) > mcx_mark_limit(m);
+}
+
+/* Is it known that its limit cannot be met? */
+static inline bool mcx_is_stuck(struct mcx_memcg *m)
+{
+	return test_bit(MCX_IS_STUCK, &m->flags) && mcx_over_limit_mark(m);
 }
 
 /* How close a managed cgroup is to its limits. */
@@ -133,7 +191,7 @@ static inline enum mcx_level mcx_level(struct mcx_memcg *m)
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long admit = mcx_mark_admit(m);
 
-	if (test_bit(MCX_IS_STUCK, &m->flags))
+	if (mcx_is_stuck(m))
 		return MCX_LEVEL_STUCK;
 	if (usage > admit)
 		return MCX_LEVEL_HELD;

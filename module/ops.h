@@ -59,7 +59,8 @@ struct bpf_memcg_ctx {
  * @MCX_LEVEL_LOW: above it: the workers reclaim
  * @MCX_LEVEL_PACED: above the pacing mark: tasks that charge wait a little
  * @MCX_LEVEL_HELD: above the admission mark: they wait until it is below
- * @MCX_LEVEL_STUCK: nothing can be reclaimed
+ * @MCX_LEVEL_STUCK: a limit is exceeded and cannot be met: next to nothing could
+ *	be freed for stuck_ms (memory.ext.reclaim); lasts until it is or can be met
  */
 enum mcx_level {
 	MCX_LEVEL_OK,

@@ -18,8 +18,9 @@
  * again, so that another joins.
  *
  * Kernel threads do not wait in reclaim_throttle(), so the workers limit
- * themselves: after a pass without gain the cgroup rests, longer each time. It
- * counts as stuck when nothing could be freed for several rests.
+ * themselves: after a pass without gain the cgroup rests, longer each time. If
+ * nothing was charged until the rest is over, and nothing is to be decided
+ * (stuck.c), it is left alone until something is.
  *
  * Locking: run_lock (irqsave) guards the queue and the fields of struct
  * mcx_memcg that say so. MCX_RECLAIMING holds one reference, taken by the hook
@@ -47,6 +48,7 @@
 #include "events.h"
 #include "mark.h"
 #include "reclaim.h"
+#include "stuck.h"
 
 /*
  * Pages asked for in a pass. Upstream clamps its own background reclaim to 64
@@ -59,7 +61,9 @@
 /* Rests after passes without gain: 1, 2, 4 ... 128 ms. */
 #define MCX_REST_SHIFT_MAX	7
 /* So many in a row (about a quarter of a second): nothing can be reclaimed. */
-#define MCX_EMPTY_STUCK		9
+#define MCX_EMPTY_PASSES	9
+/* The rest while memory.high is not enforced: only to see whether it can be. */
+#define MCX_PROBE_REST		HZ
 
 /* Before a spare joins: several times what a pass takes. */
 #define MCX_SPARE_WAIT		msecs_to_jiffies(20)
@@ -237,11 +241,11 @@ void mcx_reclaim_nudge(struct mcx_memcg *m)
 static unsigned long mcx_excess(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
-	unsigned long target = mcx_mark_target(m, mcx_mark_admit(m));
+	unsigned long goal = mcx_mark_goal(m);
 
-	if (!mcx_memcg_managed(m) || usage <= target)
+	if (!mcx_memcg_managed(m) || usage <= goal)
 		return 0;
-	return usage - target;
+	return usage - goal;
 }
 
 static void mcx_wake_waiters(struct mcx_memcg *m)
@@ -283,24 +287,30 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 	return freed;
 }
 
-/* What came of a pass, for the next. Caller holds run_lock. */
-static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
+/*
+ * What came of a pass, for the next. Returns true if it was empty. Caller holds
+ * run_lock.
+ */
+static bool mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
 {
 	if (freed >= MCX_PASS_MIN / 2) {
 		m->empty = 0;
-		clear_bit(MCX_IS_STUCK, &m->flags);
-	} else if (!m->serving) {
-		/*
-		 * With others in a pass, one that finds them walking the page
-		 * tables (MGLRU aging) gets nothing, which means nothing.
-		 */
-		mcx_stat_inc(m, reclaim_empty);
-		m->empty++;
-		if (m->empty == MCX_EMPTY_STUCK) {
-			mcx_stat_inc(m, stuck);
-			set_bit(MCX_IS_STUCK, &m->flags);
-		}
+		clear_bit(MCX_IS_EMPTY, &m->flags);
+		return false;
 	}
+	/*
+	 * With others in a pass, one that finds them walking the page tables
+	 * (MGLRU aging) gets nothing, which means nothing.
+	 */
+	if (m->serving)
+		return false;
+	mcx_stat_inc(m, reclaim_empty);
+	m->empty++;
+	if (m->empty == MCX_EMPTY_PASSES) {
+		mcx_stat_inc(m, gave_up);
+		set_bit(MCX_IS_EMPTY, &m->flags);
+	}
+	return true;
 }
 
 /*
@@ -310,12 +320,27 @@ static void mcx_note_progress(struct mcx_memcg *m, unsigned long freed)
 static void mcx_rest(struct mcx_memcg *m)
 {
 	unsigned int shift = min(m->empty, MCX_REST_SHIFT_MAX + 1U);
-	unsigned long rest = mcx_cpu_rest(m);
+	unsigned long rest = msecs_to_jiffies((1U << shift) / 2);
+	unsigned long bound = mcx_cpu_rest(m);
 
-	if (rest)
+	if (test_bit(MCX_HIGH_OFF, &m->flags))
+		rest = MCX_PROBE_REST;
+	rest = min(rest, mcx_stuck_left(m));
+	if (bound)
 		mcx_stat_inc(m, cpu_throttled);
-	rest = max(rest, msecs_to_jiffies((1U << shift) / 2));
-	mod_timer(&m->retry, jiffies + rest);
+	m->rested = mcx_memcg_stat(m, MCX_STAT_batches);
+	mod_timer(&m->retry, jiffies + max(rest, bound));
+}
+
+/*
+ * Nothing was charged while it rested, and nothing is to be decided: no pass will
+ * free more than the last one did. Caller holds run_lock.
+ */
+static bool mcx_may_idle(struct mcx_memcg *m)
+{
+	return mcx_memcg_managed(m) && test_bit(MCX_IS_EMPTY, &m->flags) &&
+	       m->rested == mcx_memcg_stat(m, MCX_STAT_batches) &&
+	       (!mcx_over_limit_mark(m) || mcx_stuck_settled(m));
 }
 
 /*
@@ -327,7 +352,7 @@ static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 	if (!mcx_excess(m)) {
 		list_del_init(&m->run);
 		m->empty = 0;
-		clear_bit(MCX_IS_STUCK, &m->flags);
+		clear_bit(MCX_IS_EMPTY, &m->flags);
 		return !m->serving;
 	}
 	if (freed >= MCX_PASS_MIN / 2 && !mcx_cpu_rest(m)) {
@@ -387,28 +412,50 @@ static void mcx_done(struct mcx_memcg *m)
 	mcx_memcg_put(m);
 }
 
+/*
+ * The end of a turn without success. Charges tell when to go on; what was charged
+ * since the rest began, and found MCX_RECLAIMING set, is looked for here.
+ */
+static void mcx_idle(struct mcx_memcg *m)
+{
+	u64 rested = m->rested;
+
+	clear_bit(MCX_RECLAIMING, &m->flags);
+	/* As in mcx_done(): look after the bit. */
+	smp_mb__after_atomic();
+	if (mcx_memcg_stat(m, MCX_STAT_batches) != rested)
+		mcx_reclaim_kick(m);
+	mcx_memcg_put(m);
+}
+
 /* The end of a pass. */
 static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
 {
-	bool stuck, done, news;
+	const unsigned long mask = BIT(MCX_IS_EMPTY) | BIT(MCX_IS_STUCK);
+	enum mcx_stuck_news news;
+	unsigned long before;
+	bool empty, done;
 
 	/* Once out of run_lock, somebody else may end the turn. */
 	refcount_inc(&m->ref);
 
 	spin_lock_irq(&run_lock);
-	stuck = test_bit(MCX_IS_STUCK, &m->flags);
+	before = m->flags & mask;
 	m->serving--;
-	if (tried)
-		mcx_note_progress(m, freed);
+	empty = tried && mcx_note_progress(m, freed);
+	news = mcx_stuck_look(m, freed, empty);
 	done = mcx_requeue(m, freed);
-	news = done || stuck != test_bit(MCX_IS_STUCK, &m->flags);
+	before ^= m->flags & mask;
 	spin_unlock_irq(&run_lock);
 
-	/* Not before: being stuck, which has just been decided, is a level. */
-	mcx_call_level(m);
 	if (done)
 		mcx_done(m);
-	if (news)
+	if (empty)
+		mcx_stuck_empty(m);
+	mcx_stuck_act(m, news);
+	/* Not before: being stuck, which has just been decided, is a level. */
+	mcx_call_level(m);
+	if (done || before)
 		mcx_events_notify(m);
 	mcx_memcg_put(m);
 }
@@ -530,10 +577,15 @@ static void mcx_retry(struct timer_list *t)
 {
 	struct mcx_memcg *m = container_of(t, struct mcx_memcg, retry);
 	unsigned long flags;
+	bool idle;
 
 	spin_lock_irqsave(&run_lock, flags);
-	mcx_enqueue(m);
+	idle = mcx_may_idle(m);
+	if (!idle)
+		mcx_enqueue(m);
 	spin_unlock_irqrestore(&run_lock, flags);
+	if (idle)
+		mcx_idle(m);
 }
 
 /**
@@ -546,6 +598,20 @@ void mcx_reclaim_init_memcg(struct mcx_memcg *m)
 {
 	INIT_LIST_HEAD(&m->run);
 	timer_setup(&m->retry, mcx_retry, 0);
+}
+
+/**
+ * mcx_reclaim_renew() - it begins or ends to be managed: what was decided is void
+ * @m: the object
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_renew(struct mcx_memcg *m)
+{
+	spin_lock_irq(&run_lock);
+	mcx_stuck_end(m);
+	m->stuck.since = 0;
+	spin_unlock_irq(&run_lock);
 }
 
 /**
@@ -563,8 +629,7 @@ void mcx_reclaim_forget(struct mcx_memcg *m)
 	 * Whoever takes the lock from now on sees that it is not managed, and
 	 * arms no timer.
 	 */
-	spin_lock_irq(&run_lock);
-	spin_unlock_irq(&run_lock);
+	mcx_reclaim_renew(m);
 	if (timer_delete_sync(&m->retry))
 		mcx_retry(&m->retry);
 }

@@ -38,7 +38,14 @@
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\
 	/* times the workers gave up for now: nothing to reclaim */	\
+	S(gave_up)							\
+	/* of passes that freed nothing: woke the flushers, for dirty pages */ \
+	S(flushed)							\
+	/* limits found that cannot be met; processes killed for that */	\
 	S(stuck)							\
+	S(stuck_kill)							\
+	/* requests to shed memory */					\
+	S(shed)								\
 	/* returns to user mode that a policy delayed, and how long */	\
 	S(policy_delays)						\
 	S(policy_delay_usec)

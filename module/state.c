@@ -288,11 +288,13 @@ static void mcx_memcg_derive(struct mcx_memcg *m)
 	if (managed == test_bit(MCX_MANAGED, &m->flags))
 		return;
 	if (managed) {
+		mcx_reclaim_renew(m);
 		set_bit(MCX_MANAGED, &m->flags);
 		/* It may be over its limit already: no charge would tell. */
 		mcx_reclaim_kick(m);
 	} else {
 		clear_bit(MCX_MANAGED, &m->flags);
+		mcx_reclaim_renew(m);
 		wake_up_all(&m->waiters);
 	}
 }
@@ -582,6 +584,8 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 	WRITE_ONCE(m->conf.cpu, conf->cpu);
 	WRITE_ONCE(m->conf.cpu_max, conf->cpu_max);
 	mcx_cpu_configured(m);
+	WRITE_ONCE(m->conf.stuck_ms, conf->stuck_ms);
+	WRITE_ONCE(m->conf.stuck, conf->stuck);
 	/* More headroom may be wanted now: no charge would tell. */
 	if (mcx_memcg_managed(m))
 		mcx_reclaim_kick(m);

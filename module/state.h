@@ -41,7 +41,12 @@ enum mcx_enable {
  * @MCX_DYING: offline, or unmanaged for good: hands off, the state goes soon
  * @MCX_RESET: the controller was disabled here (css_reset)
  * @MCX_RECLAIMING: workers have it queued, serve it, or will retry
- * @MCX_IS_STUCK: the last passes freed nothing
+ * @MCX_IS_EMPTY: the last passes freed nothing: nothing to reclaim just now
+ * @MCX_IS_STUCK: and so for long above the limit: it cannot be met; see stuck.c
+ * @MCX_HIGH_OFF: memory.high does not count for us meanwhile (stuck=max)
+ * @MCX_ACTING: a worker is doing what was decided
+ * @MCX_KILLED: somebody was killed, and its memory is not back yet
+ * @MCX_NO_VICTIM: there was nobody who may be killed
  * @MCX_NOTIFY: pollers of memory.ext.events are about to be woken
  * @MCX_TELLING: somebody is telling the policy of the level
  */
@@ -50,7 +55,12 @@ enum mcx_memcg_flag {
 	MCX_DYING,
 	MCX_RESET,
 	MCX_RECLAIMING,
+	MCX_IS_EMPTY,
 	MCX_IS_STUCK,
+	MCX_HIGH_OFF,
+	MCX_ACTING,
+	MCX_KILLED,
+	MCX_NO_VICTIM,
 	MCX_NOTIFY,
 	MCX_TELLING,
 };
@@ -113,12 +123,28 @@ enum mcx_cpu_payer {
 };
 
 /**
+ * enum mcx_stuck_action - what to do when a limit cannot be met
+ * @MCX_STUCK_NOTIFY: say so, and pace on gently
+ * @MCX_STUCK_MAX: and do not enforce memory.high until it can be met
+ * @MCX_STUCK_KILL: or kill who uses most
+ */
+enum mcx_stuck_action {
+	MCX_STUCK_NOTIFY,
+	MCX_STUCK_MAX,
+	MCX_STUCK_KILL,
+};
+
+/**
  * struct mcx_conf - what memory.ext.reclaim says
  * @headroom: pages; 0: not given
  * @percent: the same as percent of the limit; 0: not given
  * @swappiness: 0 to 200 for reclaim by the workers; -1: the system's
  * @cpu: enum mcx_cpu_payer
  * @cpu_max: percent of one CPU that the workers may use; 0: as much as they need
+ * @stuck_ms: a limit that is not met for so long without progress cannot be
+ * @stuck: what to do then
+ *
+ * Compared byte by byte: no holes.
  */
 struct mcx_conf {
 	unsigned long headroom;
@@ -126,9 +152,35 @@ struct mcx_conf {
 	int swappiness;
 	unsigned int cpu;
 	unsigned int cpu_max;
+	unsigned int stuck_ms;
+	enum mcx_stuck_action stuck;
 };
 
-#define MCX_CONF_DEFAULT	((struct mcx_conf) { .swappiness = -1 })
+#define MCX_CONF_DEFAULT	((struct mcx_conf) {	\
+	.swappiness = -1, .stuck_ms = 5000,		\
+})
+
+/**
+ * struct mcx_stuck - how a limit comes to be known as one that cannot be met
+ * @open: a window is open
+ * @freed: pages that all workers freed in it
+ * @time: jiffies in it in which they tried
+ * @last: jiffies of the last look
+ * @since: jiffies since when there has been nothing to reclaim above the limit;
+ *	0: there is, or it is not exceeded
+ * @killed: jiffies when somebody was killed last
+ *
+ * All guarded by the run queue lock, but for @killed (MCX_ACTING). @since is
+ * read without.
+ */
+struct mcx_stuck {
+	bool open;
+	unsigned long freed;
+	unsigned long time;
+	unsigned long last;
+	unsigned long since;
+	unsigned long killed;
+};
 
 /**
  * struct mcx_cpu - CPU time of the workers for a cgroup; see cpu.h
@@ -186,7 +238,9 @@ struct mcx_cpu {
  * @taken_at: jiffies when its last pass began; run queue lock
  * @serving: workers in a pass; run queue lock
  * @empty: passes without gain in a row; run queue lock
+ * @rested: charge batches seen when the last rest began; run queue lock
  * @retry: comes back after an empty pass
+ * @stuck: whether its limit can be met
  * @burst_new: the largest burst of this window; this and what follows up to
  *	@charged_then: whoever takes a sample
  * @burst_old: of the window before
@@ -233,7 +287,9 @@ struct mcx_memcg {
 	unsigned long taken_at;
 	unsigned int serving;
 	unsigned int empty;
+	u64 rested;
 	struct timer_list retry;
+	struct mcx_stuck stuck;
 
 	unsigned long burst_new;
 	unsigned long burst_old;

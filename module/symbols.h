@@ -2,6 +2,7 @@
 #ifndef MCX_SYMBOLS_H
 #define MCX_SYMBOLS_H
 
+#include <linux/backing-dev-defs.h>
 #include <linux/cgroup.h>
 #include <linux/kernel_stat.h>
 #include <linux/memcontrol.h>
@@ -25,6 +26,8 @@ void mcx_proto_account_cputime(struct cgroup *cgrp, u64 delta_exec);
 void mcx_proto_account_field(struct cgroup *cgrp, enum cpu_usage_stat index,
 			     u64 delta_exec);
 unsigned long long mcx_proto_task_runtime(struct task_struct *task);
+unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
+void mcx_proto_wake_flushers(enum wb_reason reason);
 
 DECLARE_STATIC_CALL(mcx_add_cftypes, mcx_proto_add_cftypes);
 DECLARE_STATIC_CALL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
@@ -33,6 +36,8 @@ DECLARE_STATIC_CALL(mcx_file_notify, mcx_proto_file_notify);
 DECLARE_STATIC_CALL(mcx_account_cputime, mcx_proto_account_cputime);
 DECLARE_STATIC_CALL(mcx_account_field, mcx_proto_account_field);
 DECLARE_STATIC_CALL(mcx_task_runtime, mcx_proto_task_runtime);
+DECLARE_STATIC_CALL(mcx_page_state, mcx_proto_page_state);
+DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 
 /* A static call to a NULL target of type void is a nop: safe when missing. */
 static inline void mcx_file_notify(struct cgroup_file *cfile)

@@ -46,6 +46,7 @@
 #include "mark.h"
 #include "reclaim.h"
 #include "state.h"
+#include "stuck.h"
 #include "throttle.h"
 
 /* One wait, so that a signal, the freezer or ptrace gets through. */
@@ -57,7 +58,7 @@
  * per task, slow enough to be seen and fast enough to come to a decision at
  * memory.max instead of crawling below it.
  */
-#define MCX_STUCK_NS	(20ULL * NSEC_PER_MSEC)
+#define MCX_EMPTY_NS	(20ULL * NSEC_PER_MSEC)
 
 /*
  * Batches that the charge hook counts in one entry into the kernel, 16 MiB: with
@@ -166,9 +167,9 @@ static notrace bool mcx_all_ours(struct mem_cgroup *memcg)
 static notrace bool mcx_far_above(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
-	unsigned long high = READ_ONCE(m->counter->high);
+	unsigned long high = mcx_high(m);
 
-	return usage > high && (test_bit(MCX_IS_STUCK, &m->flags) ||
+	return usage > high && (test_bit(MCX_IS_EMPTY, &m->flags) ||
 				usage - high > high / 2);
 }
 
@@ -312,20 +313,21 @@ static bool mcx_wait(struct mcx_memcg *m, u64 nsec,
 }
 
 /*
- * Nothing can be reclaimed. With a memory.max the decision is made there, so it
- * must be reached. Without one nobody decides: as with the kernel's own handler,
- * the wait grows with the square of the overage, so that usage all but stops.
+ * Nothing can be reclaimed. With a memory.max the kernel decides there, so it
+ * must be reached, but not before we did. Without one, as with the kernel's own
+ * handler, the wait grows with the square of the overage, so that usage all but
+ * stops.
  */
-static u64 mcx_stuck_delay(struct mcx_memcg *m, unsigned long usage,
+static u64 mcx_empty_delay(struct mcx_memcg *m, unsigned long usage,
 			   unsigned long nr_pages)
 {
-	unsigned long high = READ_ONCE(m->counter->high), steps;
-	u64 delay = MCX_STUCK_NS * DIV_ROUND_UP(nr_pages, MCX_BATCH);
+	u64 delay = MCX_EMPTY_NS * DIV_ROUND_UP(nr_pages, MCX_BATCH);
+	unsigned long high = mcx_high(m), steps;
 
 	if (usage <= high)
 		return 0;
 	if (mcx_max_decides(m))
-		return delay;
+		return max(delay, mcx_stuck_ration(m, usage));
 	/* Past twice the limit, or so, it is as long as it gets. */
 	steps = 1 + min((usage - high) / max(high / 16, 1UL), 16UL);
 	return delay * steps * steps;
@@ -347,8 +349,8 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 
 	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
 		return 0;
-	if (test_bit(MCX_IS_STUCK, &m->flags))
-		return mcx_stuck_delay(m, usage, nr_pages);
+	if (test_bit(MCX_IS_EMPTY, &m->flags))
+		return mcx_empty_delay(m, usage, nr_pages);
 	if (usage >= admit)
 		return MCX_ENTRY_NS;
 	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));

@@ -76,6 +76,10 @@ static const struct lost {
 	  "cpu off kernel function __cgroup_account_cputime_field not found\n" },
 	{ "task_sched_runtime", MANAGES,
 	  "cpu degraded kernel function task_sched_runtime not found" },
+	{ "memcg_page_state", MANAGES,
+	  "flush off kernel function memcg_page_state not found\n" },
+	{ "wakeup_flusher_threads", MANAGES,
+	  "flush off kernel function wakeup_flusher_threads not found\n" },
 	{ "ipmodify", MANAGES, "throttle degraded " },
 	{ "", MANAGES, .name = "nothing hidden" },
 };

@@ -108,21 +108,24 @@ static void test_reclaim_file(void)
 		"cpu=", "cpu=1", "cpu=cgroups", "cpu_max=", "cpu_max=5",
 		"cpu_max=-5%", "cpu_max=%", "cpu_max=5%%", "cpu_max=x",
 		"cpumax=5%", "cpu=system cpu_max=x%",
+		"stuck_ms=", "stuck_ms=1s", "stuck_ms=-1", "stuck=",
+		"stuck=killed", "stuck=5",
 	};
 	static const char *const range[] = {
 		"headroom=0", "headroom=0%", "headroom=51%", "swappiness=201",
 		"headroom=99999999999999999999999", "headroom=17E",
 		"headroom=18014398509482112K", "cpu_max=0%",
-		"cpu_max=1000000%",
+		"cpu_max=1000000%", "stuck_ms=99", "stuck_ms=600001",
 	};
-	const char *kept = "headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25%";
+	const char *def = "headroom=auto swappiness=default cpu=system cpu_max=max stuck_ms=5000 stuck=notify";
+	const char *kept = "headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25% stuck_ms=700 stuck=kill";
 	size_t i, good = 0;
 
-	ktap_ok(reads(TOP, "memory.ext.reclaim",
-		      "headroom=auto swappiness=default cpu=system cpu_max=max"),
+	ktap_ok(reads(TOP, "memory.ext.reclaim", def),
 		"memory.ext.reclaim: the default");
-	cg_write(TOP, "memory.ext.reclaim", "swappiness=7");
+	cg_write(TOP, "memory.ext.reclaim", "swappiness=7 stuck=kill");
 	cg_write(TOP, "memory.ext.reclaim", "cpu_max=25% cpu=cgroup");
+	cg_write(TOP, "memory.ext.reclaim", "stuck_ms=700");
 	ktap_ok(!cg_write(TOP, "memory.ext.reclaim", " headroom=8M\n") &&
 		reads(TOP, "memory.ext.reclaim", kept),
 		"what is not named stays, and unmanaged it is kept, too");
@@ -152,10 +155,8 @@ static void test_reclaim_file(void)
 		"headroom=50%%: the workers stop a little below half");
 	cg_write(TOP, "memory.max", "max");
 	cg_write(TOP, "memory.ext.enable", "0");
-	ktap_ok(!cg_write(TOP, "memory.ext.reclaim",
-			  "headroom=auto swappiness=default cpu=system cpu_max=max") &&
-		reads(TOP, "memory.ext.reclaim",
-		      "headroom=auto swappiness=default cpu=system cpu_max=max"),
+	ktap_ok(!cg_write(TOP, "memory.ext.reclaim", def) &&
+		reads(TOP, "memory.ext.reclaim", def),
 		"and all of it goes back to the default");
 }
 

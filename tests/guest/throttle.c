@@ -92,7 +92,7 @@ static void test_over_high(void)
 	ktap_ok(took > 0.5, "but not unpaced");
 	ktap_ok(high_events(OURS) > 0, "memory.events counts it (high %lld)",
 		high_events(OURS));
-	ktap_ok(cg_key(OURS, "memory.ext.stat", "stuck") > 0,
+	ktap_ok(cg_key(OURS, "memory.ext.stat", "gave_up") > 0,
 		"stat says that nothing could be reclaimed");
 	ktap_ok(cg_key(OURS, "memory.ext.stat", "paced") > 0 &&
 		cg_key(OURS, "memory.ext.stat", "over_high") > 0,
