@@ -771,15 +771,33 @@ static void report_curve(const struct cell *c)
 	free(s.ns);
 }
 
+/*
+ * Stock that did not come to its limit, on a machine with too much else to do,
+ * would look better than it is. (memcg_ext may hold its writers back below: that
+ * shows in their bytes.)
+ */
+static bool was_at_limit(const struct cell *c)
+{
+	double mib = (c->trace.members.reclaim_pages +
+		      c->trace.kthreads.reclaim_pages +
+		      c->trace.others.reclaim_pages) * PAGE / MIB;
+	bool ok = c->runs;
+
+	if (c->file && !c->ext)
+		ok = ok && mib > c->runs * LIMIT / MIB / 4;
+	return ktap_ok(ok, "%s: %d runs, %.0f MiB reclaimed", c->name, c->runs,
+		       mib);
+}
+
 static void report(void)
 {
+	bool good = true;
 	int i;
 
 	for (i = 0; i < CELLS; i++)
-		if (!cells[i].runs) {
-			ktap_ok(false, "%s: no run", cells[i].name);
-			return;
-		}
+		good &= was_at_limit(&cells[i]);
+	if (!good)
+		return;
 	compute_figures();
 	bench_n("%d runs of %.0f s per cell", cells[NONE].runs, opt.seconds);
 	report_bars();
