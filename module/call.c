@@ -207,6 +207,7 @@ void mcx_call_level(struct mcx_memcg *m)
 	       !test_and_set_bit(MCX_TELLING, &m->flags)) {
 		mcx_tell_level(m);
 		clear_bit(MCX_TELLING, &m->flags);
+		/* Look at usage after the bit, as mcx_done() does. */
 		smp_mb__after_atomic();
 	}
 }
