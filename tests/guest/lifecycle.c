@@ -118,7 +118,8 @@ static void test_reclaim_file(void)
 		"cpu_max=1000000%", "stuck_ms=99", "stuck_ms=600001",
 	};
 	const char *def =
-		"headroom=auto swappiness=default cpu=system cpu_max=max stuck_ms=5000 stuck=notify";
+		"headroom=auto swappiness=default cpu=system cpu_max=max stuck_ms=5000 stuck=notify"
+		;
 	const char *kept =
 		"headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25% stuck_ms=700 stuck=kill";
 	size_t i, good = 0;
