@@ -102,7 +102,7 @@ struct hog hog_hold(const char *cg, size_t len, int adj)
 	struct hog h = hog_start(cg, len, len, adj);
 	int i;
 
-	for (i = 0; i < 500 && *h.touched < len; i++)
+	for (i = 0; i < 6000 && *h.touched < len; i++)
 		nap_ms(10);
 	return h;
 }
@@ -145,7 +145,7 @@ double hog_rate(struct hog *h, size_t from, size_t to)
 	uint64_t begin = now_ns(), start = 0;
 	size_t at, first = 0;
 
-	while (now_ns() - begin < 20 * NSEC && hog_lives(h)) {
+	while (now_ns() - begin < HOG_PATIENCE * NSEC && hog_lives(h)) {
 		at = *h->touched;
 		if (!start && at >= from) {
 			start = now_ns();

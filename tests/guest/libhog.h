@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Seconds until what must happen has not: a debug kernel may need them. */
+#define HOG_PATIENCE	120
+
 /* A task that uses memory; what it has touched is seen by the parent. */
 struct hog {
 	pid_t pid;		/* 0: it ended */
@@ -28,7 +31,7 @@ struct hog hog_hold(const char *cg, size_t len, int adj);	/* has all of it */
 bool hog_killed(struct hog *h, int ms);	/* waits for it that long */
 bool hog_lives(struct hog *h);
 void hog_end(struct hog *h);
-/* Bytes a second between @from and @to bytes touched; 0: not reached in 20 s. */
+/* Bytes a second between @from and @to bytes touched; 0: not reached. */
 double hog_rate(struct hog *h, size_t from, size_t to);
 
 /* The decision, as seen from outside. */

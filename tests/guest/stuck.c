@@ -33,6 +33,9 @@
 #define MOST		(126 * MIB)	/* of memory.max = 128M */
 #define FILE_PATH	"/scratch/stuck"
 
+/* A kernel that checks itself is too slow for figures to mean anything. */
+static bool slow;
+
 static long long stat_of(const char *key)
 {
 	return cg_key(CG, "memory.ext.stat", key);
@@ -50,6 +53,16 @@ static bool level_is_stuck(void)
 	cg_path(path, sizeof(path), CG, "memory.ext.stat");
 	return read_file(path, buf, sizeof(buf)) > 0 &&
 	       strstr(buf, "\nlevel stuck\n");
+}
+
+/* Is the state over soon? */
+static bool unstuck(void)
+{
+	int i;
+
+	for (i = 0; i < 20 * (slow ? 50 : 1) && level_is_stuck(); i++)
+		nap_ms(20);
+	return !level_is_stuck() && !stat_of("shed_bytes");
 }
 
 /* Does @key of stat become @value within @ms? */
@@ -84,12 +97,12 @@ static struct decision grow(struct hog *h, size_t high, const char *conf)
 	snprintf(text, sizeof(text), "%zu", high);
 	limits(text, "128M", conf);
 	*h = hog_start(CG, high - 8 * MIB, MOST, 0);
-	return decision_wait(CG, high, 20, h);
+	return decision_wait(CG, high, HOG_PATIENCE, h);
 }
 
 static void decided(const struct decision *d, int ms, const char *what)
 {
-	ktap_ok(d->after >= 0 && d->after <= ms,
+	ktap_ok(d->after >= 0 && d->after <= (slow ? 10 * ms : ms),
 		"%s: decided %.0f ms after the first pass without gain", what,
 		d->after);
 	ktap_note("seen %.0f ms later; %lld pages freed meanwhile", d->slack,
@@ -115,12 +128,11 @@ static void test_notify(size_t high, int ms, const char *what)
 	at = *h.touched;
 	ktap_ok(at < MOST, "%s: before memory.max is reached (%zu MiB)",
 		what, at / MIB);
-	ktap_ok(hog_rate(&h, at, MOST) > 2 * MIB && hog_lives(&h) &&
+	ktap_ok(hog_rate(&h, at, MOST) > (slow ? 0 : 2 * MIB) &&
+		hog_lives(&h) &&
 		!event("stuck_kill"), "%s: from then on that is not held up", what);
 	kill(h.pid, SIGUSR1);
-	nap_ms(200);
-	ktap_ok(!level_is_stuck() && stat_of("shed_bytes") == 0 &&
-		event("stuck") == 1,
+	ktap_ok(unstuck() && event("stuck") == 1,
 		"%s: freed, and that is the end of the state, decided once",
 		what);
 	hog_end(&h);
@@ -136,11 +148,11 @@ static void test_max(void)
 	limits("64M", "160M", "stuck_ms=1000 stuck=max");
 	h = hog_start(CG, 20 * MIB, 256 * MIB, 0);
 	free_rate = hog_rate(&h, 24 * MIB, 44 * MIB);
-	d = decision_wait(CG, high, 20, &h);
+	d = decision_wait(CG, high, HOG_PATIENCE, &h);
 	decided(&d, STUCK_MS, "max");
 	nap_ms(200);
 	now_rate = hog_rate(&h, *h.touched, *h.touched + 20 * MIB);
-	ktap_ok(free_rate > 0 && now_rate >= 0.9 * free_rate,
+	ktap_ok(free_rate > 0 && now_rate >= (slow ? 0.5 : 0.9) * free_rate,
 		"max: from then on %.1f MiB/s, of %.1f", now_rate / MIB,
 		free_rate / MIB);
 	ktap_ok(level_is_stuck() && stat_of("limit") == (long long)high &&
@@ -172,7 +184,7 @@ static void test_kill(void)
 	large = hog_hold(CG, 32 * MIB, 0);
 	ptrace(PTRACE_SEIZE, large.pid, NULL, PTRACE_O_TRACEEXIT);
 	grower = hog_start(CG, 8 * MIB, 192 * MIB, 0);
-	d = decision_wait(CG, 64 * MIB, 20, NULL);
+	d = decision_wait(CG, 64 * MIB, HOG_PATIENCE, NULL);
 	decided(&d, STUCK_MS, "kill");
 	nap_ms(2 * STUCK_MS + 500);
 	during = event("stuck_kill");
@@ -184,8 +196,8 @@ static void test_kill(void)
 		WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT,
 		"kill: the largest that may be");
 	ptrace(PTRACE_DETACH, large.pid, NULL, NULL);
-	ktap_ok(hog_killed(&large, 1000), "kill: let go, it is gone");
-	ktap_ok(hog_killed(&grower, 15000) && event("stuck_kill") == 2,
+	ktap_ok(hog_killed(&large, 10000), "kill: let go, it is gone");
+	ktap_ok(hog_killed(&grower, 1000 * HOG_PATIENCE) && event("stuck_kill") == 2,
 		"kill: the one that goes on growing is next");
 	ktap_ok(hog_lives(&protected), "kill: and one of oom_score_adj -1000 never");
 	hog_end(&grower);
@@ -207,7 +219,7 @@ static void test_group(void)
 	beside = hog_hold(BESIDE, 16 * MIB, 0);
 	a = hog_hold(GROUP, 2 * MIB, 0);
 	b = hog_start(GROUP, 36 * MIB, 128 * MIB, 0);
-	ktap_ok(hog_killed(&b, 15000) && hog_killed(&a, 1000) &&
+	ktap_ok(hog_killed(&b, 1000 * HOG_PATIENCE) && hog_killed(&a, 10000) &&
 		event("stuck_kill") == 2,
 		"memory.oom.group: all of the group are killed");
 	ktap_ok(hog_lives(&protected) && hog_lives(&beside),
@@ -260,7 +272,7 @@ static void test_rest(void)
 
 	limits("64M", "max", "stuck_ms=200 stuck=notify");
 	h = hog_start(CG, 60 * MIB, 66 * MIB, 0);
-	ktap_ok(becomes("stuck", 1, 10000), "rest: decided");
+	ktap_ok(becomes("stuck", 1, 1000 * HOG_PATIENCE), "rest: decided");
 	while (*h.touched < 66 * MIB && hog_lives(&h))
 		nap_ms(50);
 	nap_ms(1000);
@@ -268,13 +280,11 @@ static void test_rest(void)
 	ktap_ok(n == 0 && level_is_stuck(),
 		"rest: nothing is charged, and the workers rest (%lld)", n);
 	kill(h.pid, SIGUSR1);
-	nap_ms(500);
-	ktap_ok(!level_is_stuck() && !stat_of("shed_bytes"),
-		"rest: freed, and the state is over");
+	ktap_ok(unstuck(), "rest: freed, and the state is over");
 	hog_end(&h);
 	nap_ms(1500);
 	h = hog_start(CG, 60 * MIB, 80 * MIB, 0);
-	ktap_ok(becomes("stuck", 2, 10000) && event("shed") == 2,
+	ktap_ok(becomes("stuck", 2, 1000 * HOG_PATIENCE) && event("shed") == 2,
 		"rest: again above it, and it is decided again");
 	hog_end(&h);
 }
@@ -302,9 +312,12 @@ static pid_t writer(void)
 static void test_reclaimable(void)
 {
 	struct hog h = {};
+	int i;
 
 	limits("32M", "40M", "stuck_ms=1000 stuck=kill");
 	h.pid = writer();
+	for (i = 0; i < 100 * HOG_PATIENCE && !stat_of("reclaimed_pages"); i++)
+		nap_ms(10);
 	nap_ms(4000);
 	ktap_ok(hog_lives(&h) && !event("stuck") && !level_is_stuck() &&
 		stat_of("reclaimed_pages") > 0,
@@ -339,7 +352,7 @@ static void test_dirty(void)
 	limits("32M", "max", "stuck_ms=3000 stuck=kill");
 	write_rate("200000");
 	h.pid = writer();
-	for (i = 0; i < 300 && !stat_of("flushed"); i++)
+	for (i = 0; i < 50 * HOG_PATIENCE && !stat_of("flushed"); i++)
 		nap_ms(20);
 	nap_ms(2000);
 	ktap_ok(stat_of("flushed") > 0 && stat_of("reclaim_empty") > 0,
@@ -354,6 +367,7 @@ static void test_dirty(void)
 int main(int argc, char **argv)
 {
 	ktap_start();
+	slow = !access("/sys/kernel/debug/kmemleak", F_OK);
 	thp_off();
 	dirty_limit_far();
 	cg_create(TOP);
