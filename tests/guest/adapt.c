@@ -41,7 +41,7 @@ static pid_t writer(const char *cg, int nr, size_t size, unsigned long rate)
 	snprintf(path, sizeof(path), FILE_FMT, nr);
 	buf = malloc(size);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
-	if (!buf || fd < 0 || cg_enter(cg))
+	if (!buf || fd < 0 || unlink(path) || cg_enter(cg))
 		_exit(1);
 	memset(buf, nr, size);
 	for (done = 0; done < LIMIT; done += size)
@@ -72,7 +72,8 @@ static pid_t reader(const char *cg, int nr, size_t size)
 	snprintf(path, sizeof(path), FILE_FMT, nr);
 	buf = malloc(size);
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	if (!buf || fd < 0 || ftruncate(fd, 512 * MIB) || cg_enter(cg))
+	if (!buf || fd < 0 || unlink(path) || ftruncate(fd, 512 * MIB) ||
+	    cg_enter(cg))
 		_exit(1);
 	for (at = 0;; at = (at + size) % (512 * MIB))
 		if (pread(fd, buf, size, at) < 0)

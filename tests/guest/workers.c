@@ -55,7 +55,7 @@ static pid_t writer(int nr, const char *cg, size_t mib, size_t size, int ms,
 	snprintf(path, sizeof(path), "/scratch/workers.%d", nr);
 	buf = calloc(1, size);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
-	if (!buf || fd < 0 || cg_enter(cg))
+	if (!buf || fd < 0 || unlink(path) || cg_enter(cg))
 		_exit(1);
 	if (cpu >= 0)
 		on_cpu(cpu);
