@@ -17,6 +17,8 @@
 
 #define CHUNK	(256UL << 10)
 
+int hog_patience = 20;
+
 static void adjust(int adj)
 {
 	char text[16];
@@ -102,7 +104,7 @@ struct hog hog_hold(const char *cg, size_t len, int adj)
 	struct hog h = hog_start(cg, len, len, adj);
 	int i;
 
-	for (i = 0; i < 6000 && *h.touched < len; i++)
+	for (i = 0; i < 100 * hog_patience && *h.touched < len; i++)
 		nap_ms(10);
 	return h;
 }
@@ -145,7 +147,7 @@ double hog_rate(struct hog *h, size_t from, size_t to)
 	uint64_t begin = now_ns(), start = 0;
 	size_t at, first = 0;
 
-	while (now_ns() - begin < HOG_PATIENCE * NSEC && hog_lives(h)) {
+	while (now_ns() - begin < hog_patience * NSEC && hog_lives(h)) {
 		at = *h->touched;
 		if (!start && at >= from) {
 			start = now_ns();

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Seconds until what must happen has not: a debug kernel may need them. */
-#define HOG_PATIENCE	120
+/* Seconds until what must happen has not; a debug kernel may need more. */
+extern int hog_patience;
 
 /* A task that uses memory; what it has touched is seen by the parent. */
 struct hog {
