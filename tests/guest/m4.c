@@ -78,7 +78,8 @@ static void measure(struct row *r, struct hog *h, size_t from, size_t len)
 		at = *h->touched;
 		if (!start && at >= from) {
 			start = now_ns();
-			first = last = at;
+			first = at;
+			last = at;
 		}
 		if (start)
 			r->seconds = (double)(now_ns() - start) / NSEC;
