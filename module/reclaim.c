@@ -31,6 +31,7 @@
 #include <linux/ktime.h>
 #include <linux/llist.h>
 #include <linux/notifier.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/isolation.h>
 #include <linux/smpboot.h>
@@ -478,7 +479,12 @@ static bool mcx_serve(void)
 	mcx_finish(m, try, freed);
 	if (atomic_dec_and_test(&nr_passes))
 		wake_up_var(&nr_passes);
-	cond_resched();
+	/*
+	 * ftrace waits for each task to pass a quiescent state when it is detached,
+	 * ours at unloading too. A busy worker would not, where it is preempted
+	 * lazily and cond_resched() does nothing.
+	 */
+	cond_resched_tasks_rcu_qs();
 	return true;
 }
 
