@@ -11,7 +11,6 @@
  *
  * Locking: RCU.
  */
-#include <linux/cgroup.h>
 #include <linux/ftrace.h>
 #include <linux/memcontrol.h>
 #include <linux/rcupdate.h>
@@ -55,12 +54,10 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
  */
 static notrace bool mcx_charges_itself(struct mem_cgroup *memcg)
 {
-	struct mm_struct *mm = in_task() ? current->mm : NULL;
-	struct mem_cgroup *own;
+	struct mem_cgroup *own = in_task() ? mcx_current_memcg() : NULL;
 
-	own = mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
-	return own && (cgroup_is_descendant(own->css.cgroup, memcg->css.cgroup) ||
-		       cgroup_is_descendant(memcg->css.cgroup, own->css.cgroup));
+	return own && (mem_cgroup_is_descendant(own, memcg) ||
+		       mem_cgroup_is_descendant(memcg, own));
 }
 
 /* How long current shall wait because the policy in effect says so. */

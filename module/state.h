@@ -9,7 +9,9 @@
 #include <linux/memcontrol.h>
 #include <linux/page_counter.h>
 #include <linux/percpu.h>
+#include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
@@ -361,6 +363,22 @@ static inline struct mcx_memcg *mcx_memcg_nearest(struct page_counter *counter)
 	if (m && !mcx_memcg_managed(m))
 		m = rcu_dereference(m->up);
 	return m;
+}
+
+/**
+ * mcx_current_memcg() - the cgroup that current's memory is charged to
+ *
+ * As the kernel's over-high handler has it: of the mm's owner, which another
+ * process may share before it executes something.
+ *
+ * Context: task, NMI included, inside an RCU read-side section.
+ * Return: the cgroup, or NULL if current has no memory of its own.
+ */
+static __always_inline struct mem_cgroup *mcx_current_memcg(void)
+{
+	struct mm_struct *mm = current->mm;
+
+	return mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
 }
 
 #endif /* MCX_STATE_H */

@@ -258,17 +258,6 @@ static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 }
 
 /*
- * The cgroup that the kernel's handler would look at: of the mm's owner, which
- * another process may share before it executes something. Under RCU.
- */
-static notrace struct mem_cgroup *mcx_current_memcg(void)
-{
-	struct mm_struct *mm = current->mm;
-
-	return mm ? mem_cgroup_from_task(rcu_dereference(mm->owner)) : NULL;
-}
-
-/*
  * Where shall a call of the over-high handler go. @bound: pages of debt up to
  * which it is put off in any case.
  */
