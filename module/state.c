@@ -44,6 +44,8 @@ static void mcx_sync_work(struct work_struct *work);
 
 static DEFINE_MUTEX(state_mutex);
 static DECLARE_DELAYED_WORK(sync_work, mcx_sync_work);
+/* The same, but later: it must not put that off. */
+static DECLARE_DELAYED_WORK(look_work, mcx_sync_work);
 static LIST_HEAD(all_memcgs);
 static unsigned int walk_nr;
 
@@ -413,8 +415,13 @@ static bool mcx_sync_sweep(void)
 	return any;
 }
 
-/* Everything anew from what is configured. Returns false as mcx_walk() does. */
-static bool mcx_sync(void)
+static void mcx_sync_later(void)
+{
+	queue_delayed_work(mcx_wq, &sync_work, MCX_SYNC_DELAY);
+}
+
+/* Everything anew from what is configured; what cannot be yet, a little later. */
+static void mcx_sync(void)
 {
 	bool complete, any;
 
@@ -425,16 +432,11 @@ static bool mcx_sync(void)
 	complete = mcx_sync_walks();
 	any = mcx_sync_sweep();
 	mcx_hooks_want(any);
+	if (!complete)
+		mcx_sync_later();
 	/* Without hooks nobody tells that one of these is removed: look. */
 	if (!any && !list_empty(&all_memcgs))
-		queue_delayed_work(mcx_wq, &sync_work, MCX_LOOK_DELAY);
-	return complete;
-}
-
-static void mcx_sync_later(void)
-{
-	/* Sooner than a look that is due. */
-	mod_delayed_work(mcx_wq, &sync_work, MCX_SYNC_DELAY);
+		queue_delayed_work(mcx_wq, &look_work, MCX_LOOK_DELAY);
 }
 
 static void mcx_sync_work(struct work_struct *work)
@@ -449,13 +451,9 @@ static void mcx_sync_work(struct work_struct *work)
  */
 void mcx_state_resync(void)
 {
-	bool complete;
-
 	mutex_lock(&state_mutex);
-	complete = mcx_sync();
+	mcx_sync();
 	mutex_unlock(&state_mutex);
-	if (!complete)
-		mcx_sync_later();
 }
 
 /**
@@ -522,8 +520,7 @@ static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 	if (IS_ERR(m))
 		return PTR_ERR(m);
 	m->own = own;
-	if (!mcx_sync())
-		mcx_sync_later();
+	mcx_sync();
 	return 0;
 }
 
@@ -605,8 +602,7 @@ static int mcx_state_configure_locked(struct mem_cgroup *memcg,
 	if (IS_ERR(m))
 		return PTR_ERR(m);
 	mcx_memcg_configure(m, conf);
-	if (!mcx_sync())
-		mcx_sync_later();
+	mcx_sync();
 	return 0;
 }
 
@@ -687,8 +683,7 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 		return PTR_ERR(m);
 	m->attached = p;
 	WRITE_ONCE(p->at, m);
-	if (!mcx_sync())
-		mcx_sync_later();
+	mcx_sync();
 	return 0;
 }
 
@@ -746,8 +741,7 @@ void mcx_state_detach(struct mcx_policy *p)
 	if (p->at)
 		p->at->attached = NULL;
 	WRITE_ONCE(p->at, NULL);
-	if (!mcx_sync())
-		mcx_sync_later();
+	mcx_sync();
 	mutex_unlock(&state_mutex);
 }
 
@@ -877,8 +871,10 @@ struct mcx_hook mcx_hook_reset = {
  */
 void mcx_state_stop(void)
 {
-	cancel_delayed_work_sync(&sync_work);
 	mcx_state_clear();
+	/* With nothing left to look after neither queues the other any more. */
+	cancel_delayed_work_sync(&sync_work);
+	cancel_delayed_work_sync(&look_work);
 }
 
 /**
