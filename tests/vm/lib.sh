@@ -235,6 +235,26 @@ locked() {
 fresh_tmp() {
 	mkdir -p "$cache/tmp"
 	printf -v "$1" %s "$(mktemp -d "$cache/tmp/XXXXXX")"
+	# A mount of with_mounts() may have reached this namespace, too.
 	# shellcheck disable=SC2064 # the folder of now
-	trap "rm -rf --one-file-system '${!1}'" EXIT
+	trap "umount -l '${!1}' 2> /dev/null || true; rm -rf --one-file-system '${!1}'" EXIT
+}
+
+# with_mounts FOLDER COMMAND...: what COMMAND mounts below FOLDER is gone with it,
+# whatever happens.  Where / is no mount point, as in a plain chroot, not all
+# mounts can be made private: FOLDER becomes one that is.
+with_mounts() {
+	local folder=$1 how=private
+
+	shift
+	unshare --mount --propagation private true 2> /dev/null || how=unchanged
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare --mount --propagation "$how" bash -euo pipefail -c '
+		if [ "$1" = unchanged ]; then
+			mount --bind "$2" "$2"
+			mount --make-private "$2"
+		fi
+		shift 2
+		exec "$@"
+	' bash "$how" "$folder" "$@"
 }
