@@ -231,6 +231,15 @@ locked() {
 	) 9> "$cache/$name.lock"
 }
 
+# keep_newest N PATTERN FOLDER: of the folders in the cache that match, FOLDER is
+# used now; those that were not for longest, but for N, are removed.  Not all but
+# this one: another clone, with other scripts, may be using its own.
+keep_newest() {
+	touch "$3"
+	find "$cache" -maxdepth 1 -type d -name "$2" -printf '%T@ %p\n' | sort -rn |
+		tail -n "+$(($1 + 1))" | cut -d' ' -f2- | xargs -r rm -rf --one-file-system
+}
+
 # fresh_tmp VAR: folder in the cache, removed when this script ends.
 fresh_tmp() {
 	mkdir -p "$cache/tmp"
