@@ -454,8 +454,8 @@ static void test_reload_under_load(int reloads)
 	 * that goes, for as long as the load lasts.
 	 */
 	thp_off();
-	/* For longer than all of it takes. */
-	snprintf(seconds, sizeof(seconds), "%d", 8 * reloads);
+	/* For longer than all of it takes, on a slow machine, too. */
+	snprintf(seconds, sizeof(seconds), "%d", 60 * reloads);
 
 	cg_write(CHILD, "memory.max", "32M");
 	cg_write(CHILD, "memory.high", "28M");

@@ -554,7 +554,8 @@ static void test_remote(void)
 	delays = cg_key(CHILD, "memory.ext.stat", "policy_delays") - delays;
 	entered = !cg_enter("") && entered;
 	ktap_ok(link[0] && link[1] && entered && done == sizeof(from) &&
-		c->bss->nr_charged >= sizeof(from) / PAGE / 64,
+		/* A batch of them may have been charged before, on this CPU. */
+		c->bss->nr_charged >= sizeof(from) / PAGE / 64 - 1,
 		"memory of a task elsewhere is charged there (%llu batches)",
 		(unsigned long long)c->bss->nr_charged);
 	ktap_ok(delays == 0, "whoever writes to it does not wait for that (%lld)",
