@@ -370,10 +370,13 @@ int trace_open_attempts(struct proc *p)
 int trace_start(struct proc *p, const char *sample, unsigned long limit,
 		const char *cg)
 {
-	char line[256];
+	char line[256], list[256], *one, *rest = list;
 
-	fprintf(p->in, "start %s/%s %lu %s/%s\n", CGROUP_ROOT, sample, limit,
-		CGROUP_ROOT, cg);
+	snprintf(list, sizeof(list), "%s", cg);
+	fprintf(p->in, "start %s/%s %lu", CGROUP_ROOT, sample, limit);
+	while ((one = strsep(&rest, " ")))
+		fprintf(p->in, " %s/%s", CGROUP_ROOT, one);
+	fputc('\n', p->in);
 	fflush(p->in);
 	if (!proc_line(p, line, sizeof(line)) || strncmp(line, "ok", 2))
 		return -EINVAL;

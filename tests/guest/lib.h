@@ -105,6 +105,7 @@ struct trace {
 
 int trace_open(struct proc *p);
 int trace_open_attempts(struct proc *p);	/* memtrace -r; slower */
+/* @cg: whose tasks are members; several with a blank between them. */
 int trace_start(struct proc *p, const char *sample, unsigned long limit,
 		const char *cg);
 int trace_stop(struct proc *p, struct trace *t);
