@@ -8,10 +8,12 @@
  * headroom, below memory.max: what tasks charge within one entry into the
  * kernel cannot be stopped. It is the largest that usage was seen to pass the
  * pacing mark by (mcx_memcg.burst), in this window or the one before, and a
- * quarter. A window ends when it is MCX_WINDOW old and MCX_WINDOW_SAMPLES were
+ * quarter. A window ends when it is old enough and MCX_WINDOW_SAMPLES were
  * taken in it: time in which nothing comes near the limit teaches nothing. The
- * first windows count as if MCX_INITIAL_BURST had been seen, so the headroom
- * starts wide and shrinks to what is needed.
+ * first counts as if MCX_INITIAL_BURST had been seen before, so the headroom
+ * starts wide and shrinks to what is needed. It takes MCX_WINDOW_FIRST, and each
+ * one twice the last, up to MCX_WINDOW: the longer something went well, the more
+ * seldom what does not go well is forgotten.
  *
  * gap, from the admission mark down to where the workers wake:
  *
@@ -46,6 +48,7 @@
 
 #define MCX_SAMPLE_NS	(10ULL * NSEC_PER_MSEC)
 #define MCX_DECAY_MAX	25
+#define MCX_WINDOW_FIRST	HZ
 #define MCX_WINDOW	(8 * HZ)
 #define MCX_WINDOW_SAMPLES	64
 
@@ -53,6 +56,8 @@
 #define MCX_INITIAL_RATE	50000
 /* 16 MiB: a dozen writers of 1 MiB each. */
 #define MCX_INITIAL_BURST	((16UL << 20) >> PAGE_SHIFT)
+/* 16 TiB a second; times the latency it fits in 64 bits. */
+#define MCX_ARRIVAL_MAX	(1ULL << 32)
 /* A worker that was not scheduled for that long is no fault of the distance. */
 #define MCX_LATENCY_MAX	(100ULL * NSEC_PER_MSEC)
 
@@ -68,6 +73,7 @@ void mcx_adapt_init_memcg(struct mcx_memcg *m)
 	m->burst = MCX_INITIAL_BURST;
 	m->burst_old = MCX_INITIAL_BURST;
 	m->burst_at = jiffies;
+	m->window = MCX_WINDOW_FIRST;
 	m->boost = MCX_GAP_MAX;
 }
 
@@ -109,7 +115,8 @@ static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 	if (seen > READ_ONCE(m->burst_new))
 		WRITE_ONCE(m->burst_new, seen);
 	if (++m->samples >= MCX_WINDOW_SAMPLES &&
-	    time_after(jiffies, m->burst_at + MCX_WINDOW)) {
+	    time_after(jiffies, m->burst_at + m->window)) {
+		m->window = min(2 * m->window, (unsigned long)MCX_WINDOW);
 		m->burst_old = m->burst_new;
 		m->burst_new = 0;
 		m->burst_at = jiffies;
@@ -120,7 +127,8 @@ static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 
 /*
  * @crossed stays until usage is below the pacing mark: as burst grows that mark
- * falls, and usage is above it through nobody's doing.
+ * falls, and usage is above it through nobody's doing. It may be from before the
+ * limit was raised: what is below the mark of now is no burst.
  */
 static void mcx_learn_crossing(struct mcx_memcg *m, unsigned int steps)
 {
@@ -130,6 +138,8 @@ static void mcx_learn_crossing(struct mcx_memcg *m, unsigned int steps)
 	unsigned long from = READ_ONCE(m->crossed);
 	unsigned long peak = xchg(&m->peak, 0);
 
+	if (from)
+		from = max(from, admit - gap / 2);
 	mcx_learn_burst(m, from && peak > from ? peak - from : 0);
 	if (page_counter_read(m->counter) <= admit - gap / 2)
 		WRITE_ONCE(m->crossed, 0);
@@ -154,9 +164,13 @@ static void mcx_learn_arrival(struct mcx_memcg *m, u64 nsec,
 {
 	u64 charged = mcx_memcg_stat(m, MCX_STAT_charged_pages);
 	u64 arrival = READ_ONCE(m->arrival), latency = READ_ONCE(m->latency);
-	u64 seen;
+	u64 then = m->charged_then, seen;
 
-	seen = div64_u64((charged - m->charged_then) * NSEC_PER_SEC, nsec);
+	/* Who sampled before may have been held up, and has written less. */
+	if (charged <= then)
+		return;
+	seen = min(charged - then, U64_MAX / NSEC_PER_SEC) * NSEC_PER_SEC;
+	seen = min(div64_u64(seen, nsec), MCX_ARRIVAL_MAX);
 	m->charged_then = charged;
 	WRITE_ONCE(m->arrival, max(arrival - arrival * steps / 64, seen));
 	WRITE_ONCE(m->latency, latency - latency * steps / 64);

@@ -247,6 +247,7 @@ struct mcx_cpu {
  *	@charged_then: whoever takes a sample
  * @burst_old: of the window before
  * @burst_at: jiffies when this window began
+ * @window: how long it is, in jiffies
  * @samples: taken in it
  * @arrival: pages charged a second, the highest of late
  * @charged_then: pages charged until the last sample
@@ -296,6 +297,7 @@ struct mcx_memcg {
 	unsigned long burst_new;
 	unsigned long burst_old;
 	unsigned long burst_at;
+	unsigned long window;
 	unsigned int samples;
 	u64 arrival;
 	u64 charged_then;

@@ -224,6 +224,32 @@ static void headroom_follows_burst(void)
 		small->max_events, large->max_events);
 }
 
+/*
+ * The limit goes up and down under a load: how far usage is above where it once
+ * passed a mark is no burst then.
+ */
+static void limit_moves(void)
+{
+	struct load l = { CG_A, "memory.max", 2, 64 << 10 };
+	long long admit;
+	int i;
+
+	start(&l, 0);
+	for (i = 0; i < 4; i++) {
+		nap_ms(1500);
+		cg_write(CG_A, "memory.max", "32M");
+		nap_ms(1500);
+		cg_write(CG_A, "memory.max", "192M");
+	}
+	nap_ms(6000);
+	admit = stat_of(&l, "admit_mark");
+	look(&l);
+	stop(&l);
+	ktap_ok(admit >= 192 * (long long)MIB / 8 * 7,
+		"after limits that moved, tasks are held at %lld MiB of 192",
+		admit / (long long)MIB);
+}
+
 int main(void)
 {
 	ktap_start();
@@ -232,6 +258,7 @@ int main(void)
 		return ktap_end();
 	gap_follows_rate();
 	headroom_follows_burst();
+	limit_moves();
 	ktap_ok(!mcx_unload(), "unloads");
 	return ktap_end();
 }
