@@ -12,6 +12,7 @@
  * sample of how much CPU a task gets; who finds it taken goes without.
  */
 #include <linux/cgroup.h>
+#include <linux/irqflags.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/random.h>
@@ -19,12 +20,15 @@
 
 #include "compat.h"
 #include "cpu.h"
+#include "reclaim.h"
 
 /* How much of a CPU a task gets that wants all of it, in 1/1024. */
 #define MCX_SHARE_ONE	1024U
 #define MCX_SHARE_MIN	(MCX_SHARE_ONE / 16)
 /* So long a task must have run, or waited for a CPU, to tell. */
 #define MCX_SHARE_LEAST	(20ULL * NSEC_PER_MSEC)
+/* No task pays more than so many times the price of what it charged. */
+#define MCX_CPU_PRESS		4
 /* When another task is looked at instead, if that one does not come back. */
 #define MCX_SHARE_STALE	(500ULL * NSEC_PER_MSEC)
 
@@ -83,6 +87,7 @@ void mcx_cpu_charge(struct mcx_memcg *m, u64 nsec)
 {
 	struct cgroup *cgrp = m->memcg->css.cgroup;
 	unsigned int percent = READ_ONCE(m->conf.cpu_max);
+	unsigned long flags;
 
 	if (percent)
 		mcx_cpu_spend(m, percent, nsec);
@@ -90,9 +95,12 @@ void mcx_cpu_charge(struct mcx_memcg *m, u64 nsec)
 		return;
 	/*
 	 * Ancestors get it when somebody reads. Not the root: its cpu.stat is made
-	 * of the CPUs' own times, where the worker's is already.
+	 * of the CPUs' own times, where the worker's is already. An interrupt would
+	 * wake tasks, which may account theirs, on this CPU too.
 	 */
+	local_irq_save(flags);
 	mcx_account_cputime(cgrp, nsec);
+	local_irq_restore(flags);
 	mcx_cpu_add_debt(m, nsec);
 }
 
@@ -112,12 +120,13 @@ static void mcx_share_look(struct mcx_cpu *cpu)
 {
 	u64 ran = current->se.sum_exec_runtime, now = ktime_get_ns();
 	u64 waited = mcx_run_delay(current);
-	u64 both = ran - cpu->ran + waited - cpu->waited;
 
 	if (!spin_trylock(&cpu->lock))
 		return;
-	if (cpu->pid == current->pid) {
-		if (both < MCX_SHARE_LEAST)
+	/* A pid may be another task's by now. */
+	if (cpu->pid == current->pid && ran >= cpu->ran &&
+	    waited >= cpu->waited) {
+		if (ran - cpu->ran + waited - cpu->waited < MCX_SHARE_LEAST)
 			goto out;
 		mcx_share_learn(cpu, ran - cpu->ran, waited - cpu->waited);
 	} else if (now - cpu->at < MCX_SHARE_STALE) {
@@ -157,42 +166,49 @@ static u64 mcx_cpu_worth(struct mcx_memcg *m, u64 nsec)
 static s64 mcx_cpu_draw(struct mcx_memcg *m, unsigned long nr_pages, s64 debt)
 {
 	u64 due = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
+	s64 most = debt;
 	u32 rest;
 
-	/* The more is owed, the more is paid. */
+	/*
+	 * The more is owed, the more is paid; but what one who charges much owes, in
+	 * a system call that does not end, is not for who charges little.
+	 */
+	debt = min(debt, MCX_CPU_PRESS * MCX_CPU_QUANTUM);
 	due = min_t(u64, due, MCX_CPU_DEBT_MAX) * div_u64(debt, NSEC_PER_USEC);
 	due = div_u64(due, MCX_CPU_QUANTUM / NSEC_PER_USEC);
 	due = min_t(u64, due, MCX_CPU_DEBT_MAX);
 	due = div_u64_rem(due, MCX_CPU_QUANTUM, &rest);
 	if (get_random_u32_below(MCX_CPU_QUANTUM) < rest)
 		due++;
-	return min_t(s64, due * MCX_CPU_QUANTUM, debt);
+	return min_t(s64, due * MCX_CPU_QUANTUM, most);
 }
 
 /**
  * mcx_cpu_take() - what current shall pay for what it charged
  * @m: the cgroup
  * @nr_pages: what it charged since it was here last
+ * @amount: the CPU time that is paid with that
  *
- * What it returns is debt no longer; mcx_cpu_give_back() takes back the rest.
+ * That is debt no longer; mcx_cpu_give_back() takes back the rest.
  *
  * Context: Process: current, on its return to user mode.
  * Return: nanoseconds to wait; 0 as a rule.
  */
-u64 mcx_cpu_take(struct mcx_memcg *m, unsigned long nr_pages)
+u64 mcx_cpu_take(struct mcx_memcg *m, unsigned long nr_pages, u64 *amount)
 {
-	s64 amount, debt;
+	s64 debt;
 
+	*amount = 0;
 	if (!mcx_cpu_owes(m))
 		return 0;
 	mcx_share_look(&m->cpu);
 	debt = atomic64_read(&m->cpu.debt);
 	do {
-		amount = mcx_cpu_draw(m, nr_pages, debt);
-		if (debt < MCX_CPU_QUANTUM || !amount)
+		*amount = mcx_cpu_draw(m, nr_pages, debt);
+		if (debt < MCX_CPU_QUANTUM || !*amount)
 			return 0;
-	} while (!atomic64_try_cmpxchg(&m->cpu.debt, &debt, debt - amount));
-	return mcx_cpu_price(m, amount);
+	} while (!atomic64_try_cmpxchg(&m->cpu.debt, &debt, debt - *amount));
+	return mcx_cpu_price(m, *amount);
 }
 
 /**
@@ -211,15 +227,17 @@ void mcx_cpu_waited(struct mcx_memcg *m, u64 nsec)
 /**
  * mcx_cpu_give_back() - current was not made to pay all
  * @m: the cgroup
- * @taken: what mcx_cpu_take() said
+ * @amount: the CPU time it was to pay
+ * @taken: the wait that mcx_cpu_take() said
  * @waited: how long it waited
  *
  * Context: Process.
  */
-void mcx_cpu_give_back(struct mcx_memcg *m, u64 taken, u64 waited)
+void mcx_cpu_give_back(struct mcx_memcg *m, u64 amount, u64 taken, u64 waited)
 {
+	/* A second, times less than a minute. */
 	if (waited < taken)
-		mcx_cpu_add_debt(m, mcx_cpu_worth(m, taken - waited));
+		mcx_cpu_add_debt(m, div64_u64(amount * (taken - waited), taken));
 }
 
 /**
@@ -240,16 +258,16 @@ unsigned long mcx_cpu_rest(struct mcx_memcg *m)
 }
 
 /**
- * mcx_cpu_configured() - memory.ext.reclaim was written
+ * mcx_cpu_renew() - what it says about CPU time has changed: what was owed is void
  * @m: the cgroup
  *
  * Context: Process, under the state mutex.
  */
-void mcx_cpu_configured(struct mcx_memcg *m)
+void mcx_cpu_renew(struct mcx_memcg *m)
 {
 	atomic64_set(&m->cpu.free_at, 0);
 	if (m->conf.cpu != MCX_CPU_CGROUP)
 		atomic64_set(&m->cpu.debt, 0);
 	/* A rest that the old bound made it take is over. */
-	mod_timer_pending(&m->retry, jiffies);
+	mcx_reclaim_end_rest(m);
 }

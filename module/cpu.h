@@ -42,11 +42,11 @@
 void mcx_cpu_init_memcg(struct mcx_memcg *m);
 u64 mcx_cpu_clock(void);
 void mcx_cpu_charge(struct mcx_memcg *m, u64 nsec);
-u64 mcx_cpu_take(struct mcx_memcg *m, unsigned long nr_pages);
+u64 mcx_cpu_take(struct mcx_memcg *m, unsigned long nr_pages, u64 *amount);
 void mcx_cpu_waited(struct mcx_memcg *m, u64 nsec);
-void mcx_cpu_give_back(struct mcx_memcg *m, u64 taken, u64 waited);
+void mcx_cpu_give_back(struct mcx_memcg *m, u64 amount, u64 taken, u64 waited);
 unsigned long mcx_cpu_rest(struct mcx_memcg *m);
-void mcx_cpu_configured(struct mcx_memcg *m);
+void mcx_cpu_renew(struct mcx_memcg *m);
 
 /**
  * mcx_cpu_owes() - is there debt that is worth a wait
@@ -57,7 +57,8 @@ void mcx_cpu_configured(struct mcx_memcg *m);
  */
 static inline bool mcx_cpu_owes(struct mcx_memcg *m)
 {
-	return unlikely(atomic64_read(&m->cpu.debt) >= MCX_CPU_QUANTUM);
+	return unlikely(atomic64_read(&m->cpu.debt) >= MCX_CPU_QUANTUM) &&
+	       READ_ONCE(m->conf.cpu) == MCX_CPU_CGROUP;
 }
 
 /**

@@ -66,6 +66,9 @@
 /* The rest while memory.high is not enforced: only to see whether it can be. */
 #define MCX_PROBE_REST		HZ
 
+/* Before suspending is given up. */
+#define MCX_PAUSE_WAIT		(20 * HZ)
+
 /* Before a spare joins: several times what a pass takes. */
 #define MCX_SPARE_WAIT		msecs_to_jiffies(20)
 #define MCX_SPARES		4
@@ -216,6 +219,15 @@ void mcx_reclaim_kick(struct mcx_memcg *m)
 	preempt_enable_notrace();
 }
 
+/*
+ * How many may serve a cgroup at once. Never all: what blocks its passes, a file
+ * system whose server is gone, may block them for good.
+ */
+static unsigned int mcx_most_workers(struct mcx_memcg *m)
+{
+	return min(mcx_cpu_workers(m), num_online_cpus() / 2 + 1);
+}
+
 /**
  * mcx_reclaim_nudge() - somebody waits for this cgroup's workers
  * @m: the cgroup
@@ -234,12 +246,20 @@ void mcx_reclaim_nudge(struct mcx_memcg *m)
 	spin_lock_irq(&run_lock);
 	if (!list_empty(&m->run))
 		mcx_wake_worker();
-	else if (m->serving && mcx_overdue(m->taken_at))
+	else if (m->serving && mcx_overdue(m->taken_at) &&
+		 m->serving < max(mcx_most_workers(m), 2U))
 		mcx_enqueue(m);
 	spin_unlock_irq(&run_lock);
 }
 
-static unsigned long mcx_excess(struct mcx_memcg *m)
+/**
+ * mcx_reclaim_excess() - how much the workers have to free
+ * @m: the cgroup
+ *
+ * Context: Any.
+ * Return: pages above the target mark; 0 if it is not managed.
+ */
+unsigned long mcx_reclaim_excess(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long goal = mcx_mark_goal(m);
@@ -330,6 +350,8 @@ static void mcx_rest(struct mcx_memcg *m)
 	if (bound)
 		mcx_stat_inc(m, cpu_throttled);
 	m->rested = mcx_memcg_stat(m, MCX_STAT_batches);
+	/* A turn for a decision that is due makes no pass. */
+	bound = min(bound, mcx_stuck_left(m));
 	mod_timer(&m->retry, jiffies + max(rest, bound));
 }
 
@@ -350,7 +372,7 @@ static bool mcx_may_idle(struct mcx_memcg *m)
  */
 static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 {
-	if (!mcx_excess(m)) {
+	if (!mcx_reclaim_excess(m)) {
 		list_del_init(&m->run);
 		m->empty = 0;
 		clear_bit(MCX_IS_EMPTY, &m->flags);
@@ -383,10 +405,10 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 		list_del_init(&m->run);
 		taken_at = jiffies;
 		m->taken_at = jiffies;
-		*excess = mcx_excess(m);
+		*excess = mcx_reclaim_excess(m);
 		m->serving++;
 		if (*excess > m->serving * MCX_PASS_MAX &&
-		    m->serving < mcx_cpu_workers(m))
+		    m->serving < mcx_most_workers(m))
 			mcx_enqueue(m);
 	}
 	spin_unlock_irq(&run_lock);
@@ -515,15 +537,30 @@ static int mcx_worker_should_run(unsigned int cpu)
 	return mcx_work_to_do();
 }
 
-static void mcx_workers_pause(bool pause)
+static void mcx_workers_resume(void)
 {
 	spin_lock_irq(&run_lock);
-	WRITE_ONCE(paused, pause);
-	if (!list_empty(&run_queue))
+	WRITE_ONCE(paused, false);
+	if (!list_empty(&run_queue)) {
 		mcx_wake_worker();
+		mod_timer(&spare_timer, jiffies + MCX_SPARE_WAIT);
+	}
 	spin_unlock_irq(&run_lock);
-	if (pause)
-		wait_var_event(&nr_passes, !atomic_read(&nr_passes));
+}
+
+/* As long as the freezer waits for tasks, by default. */
+static int mcx_workers_pause(void)
+{
+	spin_lock_irq(&run_lock);
+	WRITE_ONCE(paused, true);
+	spin_unlock_irq(&run_lock);
+	if (wait_var_event_timeout(&nr_passes, !atomic_read(&nr_passes),
+				   MCX_PAUSE_WAIT))
+		return 0;
+	/* Who refuses is not told that nothing comes of it. */
+	mcx_workers_resume();
+	pr_warn("a worker is held up in reclaim: not suspended\n");
+	return -EBUSY;
 }
 
 /*
@@ -538,12 +575,11 @@ static int mcx_pm_notify(struct notifier_block *nb, unsigned long action,
 	case PM_HIBERNATION_PREPARE:
 	case PM_SUSPEND_PREPARE:
 	case PM_RESTORE_PREPARE:
-		mcx_workers_pause(true);
-		break;
+		return notifier_from_errno(mcx_workers_pause());
 	case PM_POST_HIBERNATION:
 	case PM_POST_SUSPEND:
 	case PM_POST_RESTORE:
-		mcx_workers_pause(false);
+		mcx_workers_resume();
 		break;
 	}
 	return NOTIFY_DONE;
@@ -617,6 +653,20 @@ void mcx_reclaim_renew(struct mcx_memcg *m)
 	spin_lock_irq(&run_lock);
 	mcx_stuck_end(m);
 	m->stuck.since = 0;
+	spin_unlock_irq(&run_lock);
+}
+
+/**
+ * mcx_reclaim_end_rest() - a cgroup that rests is looked at now
+ * @m: the cgroup
+ *
+ * Context: Process.
+ */
+void mcx_reclaim_end_rest(struct mcx_memcg *m)
+{
+	/* Who is just about to let it rest holds the lock. */
+	spin_lock_irq(&run_lock);
+	mod_timer_pending(&m->retry, jiffies);
 	spin_unlock_irq(&run_lock);
 }
 

@@ -11,6 +11,8 @@ void mcx_reclaim_exit(void);
 void mcx_reclaim_init_memcg(struct mcx_memcg *m);
 void mcx_reclaim_kick(struct mcx_memcg *m);
 void mcx_reclaim_nudge(struct mcx_memcg *m);
+unsigned long mcx_reclaim_excess(struct mcx_memcg *m);
+void mcx_reclaim_end_rest(struct mcx_memcg *m);
 void mcx_reclaim_renew(struct mcx_memcg *m);
 void mcx_reclaim_forget(struct mcx_memcg *m);
 void mcx_reclaim_show(struct seq_file *s);

@@ -363,6 +363,7 @@ static void mcx_apply_resets(void)
 		if (test_and_clear_bit(MCX_RESET, &m->flags)) {
 			m->own = MCX_ENABLE_NO;
 			m->conf = MCX_CONF_DEFAULT;
+			mcx_cpu_renew(m);
 			mcx_memcg_lose_policy(m);
 		}
 }
@@ -578,9 +579,11 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 	WRITE_ONCE(m->conf.headroom, conf->headroom);
 	WRITE_ONCE(m->conf.percent, conf->percent);
 	WRITE_ONCE(m->conf.swappiness, conf->swappiness);
-	WRITE_ONCE(m->conf.cpu, conf->cpu);
-	WRITE_ONCE(m->conf.cpu_max, conf->cpu_max);
-	mcx_cpu_configured(m);
+	if (conf->cpu != m->conf.cpu || conf->cpu_max != m->conf.cpu_max) {
+		WRITE_ONCE(m->conf.cpu, conf->cpu);
+		WRITE_ONCE(m->conf.cpu_max, conf->cpu_max);
+		mcx_cpu_renew(m);
+	}
 	WRITE_ONCE(m->conf.stuck_ms, conf->stuck_ms);
 	WRITE_ONCE(m->conf.stuck, conf->stuck);
 	/* More headroom may be wanted now: no charge would tell. */

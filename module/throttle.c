@@ -32,6 +32,7 @@
 #include <linux/ktime.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/overflow.h>
 #include <linux/psi.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -344,7 +345,9 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 		return MCX_ENTRY_NS;
 	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
 	base = mcx_cpu_slowed(m, base);
-	return div64_ul(base * (usage - pace), admit - usage);
+	if (check_mul_overflow(base, (u64)(usage - pace), &base))
+		return MCX_ENTRY_NS;
+	return div64_ul(base, admit - usage);
 }
 
 /* Returns false if interrupted: the rest stays as debt. */
@@ -386,8 +389,8 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
  */
 static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 {
-	u64 start = ktime_get_ns(), waited = 0;
-	u64 taken = mcx_cpu_take(m, nr_pages);
+	u64 start = ktime_get_ns(), waited = 0, amount;
+	u64 taken = mcx_cpu_take(m, nr_pages, &amount);
 	u64 delay = min(taken, *left);
 	unsigned long pflags;
 
@@ -407,11 +410,13 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 	}
 	psi_memstall_leave(&pflags);
 
+	if (!waited)
+		goto out;
 	mcx_stat_inc(m, cpu_paid);
 	mcx_stat_add(m, cpu_paid_usec, div_u64(waited, NSEC_PER_USEC));
 	*left -= min(*left, waited);
 out:
-	mcx_cpu_give_back(m, taken, waited);
+	mcx_cpu_give_back(m, amount, taken, waited);
 }
 
 /* The next managed cgroup from here up, with a reference. */
@@ -546,7 +551,8 @@ static void mcx_pay(unsigned int debt)
 	while (paid && (m = mcx_next_level(m))) {
 		mcx_note_over_high(m);
 		paid = mcx_pay_level(m, mcx_debt_pages(debt), &left);
-		mcx_pay_cpu(m, mcx_debt_pages(debt), &left);
+		if (paid)
+			mcx_pay_cpu(m, mcx_debt_pages(debt), &left);
 	}
 	if (m)
 		mcx_memcg_put(m);
