@@ -20,6 +20,7 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/vmstat.h>
 
 #include "compat.h"
 #include "kill.h"
@@ -28,7 +29,7 @@
 struct mcx_use {
 	struct mem_cgroup *memcg;
 	unsigned long pages;
-	struct mm_struct *mm;	/* if asked for, with a reference */
+	struct mm_struct *mm;	/* to compare; with a reference if asked for */
 };
 
 /* What is said of a victim. */
@@ -74,7 +75,7 @@ static bool mcx_fill_use(struct mm_struct *mm, struct mem_cgroup *top, bool pin,
 	if (!mcx_is_in(use->memcg, top))
 		return false;
 	use->pages = mcx_mm_pages(mm);
-	use->mm = pin ? mm : NULL;
+	use->mm = mm;
 	if (pin)
 		mmgrab(mm);
 	return true;
@@ -102,37 +103,6 @@ static bool mcx_use_of(struct task_struct *p, struct mem_cgroup *top, bool pin,
 	return in;
 }
 
-/* LONG_MIN: not this one. */
-static long mcx_badness(struct task_struct *p, struct mem_cgroup *top,
-			unsigned long limit)
-{
-	struct mcx_use use;
-
-	if (mcx_is_protected(p) || mcx_is_exiting(p) ||
-	    !mcx_use_of(p, top, false, &use))
-		return LONG_MIN;
-	return (long)use.pages + READ_ONCE(p->signal->oom_score_adj) *
-				 (long)(limit / OOM_SCORE_ADJ_MAX);
-}
-
-/* The worst below @ceiling, whose badness is put there. */
-static struct task_struct *mcx_select(struct mem_cgroup *top,
-				      unsigned long limit, long *ceiling)
-{
-	struct task_struct *p, *worst = NULL;
-	long points, most = LONG_MIN;
-
-	for_each_process(p) {
-		points = mcx_badness(p, top, limit);
-		if (points > most && points < *ceiling) {
-			worst = p;
-			most = points;
-		}
-	}
-	*ceiling = most;
-	return worst;
-}
-
 static bool mcx_uses_mm(struct task_struct *p, struct mm_struct *mm)
 {
 	struct task_struct *t;
@@ -156,23 +126,58 @@ static bool mcx_mm_is_protected(struct mm_struct *mm)
 }
 
 /*
+ * LONG_MIN: not this one. A child that did not execute anything yet has its own
+ * oom_score_adj and its parent's memory.
+ */
+static long mcx_badness(struct task_struct *p, struct mem_cgroup *top,
+			unsigned long scale)
+{
+	struct mcx_use use;
+
+	if (mcx_is_protected(p) || mcx_is_exiting(p) || in_vfork(p) ||
+	    !mcx_use_of(p, top, false, &use))
+		return LONG_MIN;
+	return (long)use.pages + READ_ONCE(p->signal->oom_score_adj) *
+				 (long)(scale / OOM_SCORE_ADJ_MAX);
+}
+
+static bool mcx_memory_is_protected(struct task_struct *p,
+				    struct mem_cgroup *top)
+{
+	struct mcx_use use;
+
+	return mcx_use_of(p, top, false, &use) && mcx_mm_is_protected(use.mm);
+}
+
+/* The worst whose memory nobody shares who must not be killed, or NULL. */
+static struct task_struct *mcx_select(struct mem_cgroup *top,
+				      unsigned long scale)
+{
+	struct task_struct *p, *worst = NULL;
+	long points, most = LONG_MIN;
+
+	for_each_process(p) {
+		points = mcx_badness(p, top, scale);
+		if (points > most && !mcx_memory_is_protected(p, top)) {
+			worst = p;
+			most = points;
+		}
+	}
+	return worst;
+}
+
+/*
  * The process whose memory to get rid of, and that, with a reference; NULL if
  * there is none, or -EAGAIN if it ends by itself.
  */
 static struct task_struct *mcx_choose(struct mem_cgroup *top,
-				      unsigned long limit, struct mcx_use *use)
+				      unsigned long scale, struct mcx_use *use)
 {
-	long ceiling = LONG_MAX;
-	struct task_struct *p;
+	struct task_struct *p = mcx_select(top, scale);
 
-	while ((p = mcx_select(top, limit, &ceiling))) {
-		if (!mcx_use_of(p, top, true, use))
-			return ERR_PTR(-EAGAIN);
-		if (!mcx_mm_is_protected(use->mm))
-			return p;
-		mmdrop(use->mm);
-	}
-	return NULL;
+	if (p && !mcx_use_of(p, top, true, use))
+		return ERR_PTR(-EAGAIN);
+	return p;
 }
 
 /* The highest with memory.oom.group from @memcg, in @top, up to that; or NULL. */
@@ -189,37 +194,73 @@ static struct mem_cgroup *mcx_group_of(struct mem_cgroup *memcg,
 	}
 }
 
-/* In the cgroup itself, or with memory that is charged there. */
-static bool mcx_in_group(struct task_struct *p, struct mem_cgroup *group)
+/*
+ * Has it a thread there? The first may have exited, and stayed behind when the
+ * others were moved.
+ */
+static bool mcx_lives_in(struct task_struct *p, struct mem_cgroup *group)
 {
-	struct mcx_use use;
+	struct task_struct *t;
 
-	return mcx_is_in(mem_cgroup_from_task(p), group) ||
-	       mcx_use_of(p, group, false, &use);
+	for_each_thread(p, t)
+		if (!READ_ONCE(t->exit_state) &&
+		    mcx_is_in(mem_cgroup_from_task(t), group))
+			return true;
+	return false;
 }
 
-static int mcx_kill_process(struct task_struct *p)
+/* Counted before it is told: whoever reaps it may look. */
+static void mcx_count_kill(struct mem_cgroup *memcg)
+{
+	count_vm_event(OOM_KILL);
+	mcx_memory_event(memcg, MEMCG_OOM_KILL);
+}
+
+/* The whole process, from whatever thread of it that is alive. @memcg counts it. */
+static bool mcx_kill_process(struct task_struct *p, struct mem_cgroup *memcg)
 {
 	struct pid *pid = task_tgid(p);
 
-	/* The whole process, from whatever thread of it that is alive. */
-	if (!pid || mcx_is_exiting(p) || kill_pid(pid, SIGKILL, 1))
-		return 0;
-	mcx_memory_event(mem_cgroup_from_task(p), MEMCG_OOM_KILL);
-	return 1;
+	if (!pid || mcx_is_exiting(p))
+		return false;
+	if (memcg)
+		mcx_count_kill(memcg);
+	return !kill_pid(pid, SIGKILL, 1);
 }
 
-static int mcx_kill_all(struct mm_struct *mm, struct mem_cgroup *group)
+/* Who shares the memory goes with it: one death, as the OOM killer counts. */
+static int mcx_kill_sharers(const struct mcx_use *use)
+{
+	struct task_struct *p;
+	bool killed = false;
+
+	for_each_process(p)
+		if (!mcx_is_protected(p) && mcx_uses_mm(p, use->mm))
+			killed |= mcx_kill_process(p, killed ? NULL :
+						   use->memcg);
+	return killed;
+}
+
+/* If it is in the cgroup itself, or its memory is charged there. */
+static bool mcx_kill_member(struct task_struct *p, struct mem_cgroup *group)
+{
+	struct mcx_use use;
+
+	if (mcx_is_protected(p))
+		return false;
+	if (mcx_use_of(p, group, false, &use))
+		return mcx_kill_process(p, use.memcg);
+	return mcx_lives_in(p, group) && mcx_kill_process(p, group);
+}
+
+static int mcx_kill_group(struct mem_cgroup *group)
 {
 	struct task_struct *p;
 	int killed = 0;
 
+	mcx_memory_event(group, MEMCG_OOM_GROUP_KILL);
 	for_each_process(p)
-		if (!mcx_is_protected(p) &&
-		    (group ? mcx_in_group(p, group) : mcx_uses_mm(p, mm)))
-			killed += mcx_kill_process(p);
-	if (killed && group)
-		mcx_memory_event(group, MEMCG_OOM_GROUP_KILL);
+		killed += mcx_kill_member(p, group);
 	return killed;
 }
 
@@ -243,18 +284,12 @@ static void mcx_report(struct mem_cgroup *top, const struct mcx_death *death,
 	kfree(path);
 }
 
-/* Dies of SIGKILL and still has a thread that may hold memory. */
-static bool mcx_is_dying(struct task_struct *p)
+/* Dies of SIGKILL, with a thread there that may hold memory. */
+static bool mcx_is_dying(struct task_struct *p, struct mem_cgroup *top)
 {
-	struct task_struct *t;
-
-	if (!(READ_ONCE(p->signal->flags) & SIGNAL_GROUP_EXIT) ||
-	    READ_ONCE(p->signal->group_exit_code) != SIGKILL)
-		return false;
-	for_each_thread(p, t)
-		if (!READ_ONCE(t->exit_state))
-			return true;
-	return false;
+	return READ_ONCE(p->signal->flags) & SIGNAL_GROUP_EXIT &&
+	       READ_ONCE(p->signal->group_exit_code) == SIGKILL &&
+	       mcx_lives_in(p, top);
 }
 
 /**
@@ -271,7 +306,7 @@ bool mcx_kill_pending(struct mem_cgroup *top)
 
 	rcu_read_lock();
 	for_each_process(p) {
-		if (mcx_is_dying(p) && mcx_is_in(mem_cgroup_from_task(p), top)) {
+		if (mcx_is_dying(p, top)) {
 			pending = true;
 			break;
 		}
@@ -283,13 +318,15 @@ bool mcx_kill_pending(struct mem_cgroup *top)
 /**
  * mcx_kill() - kill who uses most
  * @top: the cgroup with all below
- * @limit: pages that it should not use more than; scales oom_score_adj
+ * @scale: pages that a process in it may have at most; scales oom_score_adj
+ * @impatient: even if somebody is dying, who takes too long
  *
- * Context: Process. May sleep.
+ * Context: Process. May sleep. One caller at a time, or both may kill for the same
+ * reason.
  * Return: how many processes were killed, -EAGAIN if somebody is dying already, or
  * 0 if there is nobody who may be killed.
  */
-int mcx_kill(struct mem_cgroup *top, unsigned long limit)
+int mcx_kill(struct mem_cgroup *top, unsigned long scale, bool impatient)
 {
 	struct mcx_death death;
 	struct mem_cgroup *group;
@@ -297,10 +334,10 @@ int mcx_kill(struct mem_cgroup *top, unsigned long limit)
 	struct mcx_use use;
 	int killed;
 
-	if (mcx_kill_pending(top))
+	if (!impatient && mcx_kill_pending(top))
 		return -EAGAIN;
 	rcu_read_lock();
-	p = mcx_choose(top, limit, &use);
+	p = mcx_choose(top, scale, &use);
 	if (IS_ERR_OR_NULL(p)) {
 		rcu_read_unlock();
 		return PTR_ERR_OR_ZERO(p);
@@ -310,7 +347,7 @@ int mcx_kill(struct mem_cgroup *top, unsigned long limit)
 	get_task_comm(death.comm, p);
 	death.pages = use.pages;
 	death.group = group;
-	killed = mcx_kill_all(use.mm, group);
+	killed = group ? mcx_kill_group(group) : mcx_kill_sharers(&use);
 	rcu_read_unlock();
 	mmdrop(use.mm);
 	if (!killed)

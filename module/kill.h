@@ -4,7 +4,7 @@
 
 #include <linux/memcontrol.h>
 
-int mcx_kill(struct mem_cgroup *top, unsigned long limit);
+int mcx_kill(struct mem_cgroup *top, unsigned long scale, bool impatient);
 bool mcx_kill_pending(struct mem_cgroup *top);
 
 #endif /* MCX_KILL_H */

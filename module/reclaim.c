@@ -466,15 +466,15 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
 	before = m->flags & mask;
 	m->serving--;
 	empty = tried && mcx_note_progress(m, freed);
-	news = mcx_stuck_look(m, freed, empty);
+	news = mcx_stuck_look(m, tried, freed, empty);
 	done = mcx_requeue(m, freed);
 	before ^= m->flags & mask;
 	spin_unlock_irq(&run_lock);
 
 	if (done)
 		mcx_done(m);
-	if (empty)
-		mcx_stuck_empty(m);
+	if (tried)
+		mcx_stuck_after_pass(m, empty);
 	mcx_stuck_act(m, news);
 	/* Not before: being stuck, which has just been decided, is a level. */
 	mcx_call_level(m);
@@ -651,8 +651,7 @@ void mcx_reclaim_init_memcg(struct mcx_memcg *m)
 void mcx_reclaim_renew(struct mcx_memcg *m)
 {
 	spin_lock_irq(&run_lock);
-	mcx_stuck_end(m);
-	m->stuck.since = 0;
+	mcx_stuck_renew(m);
 	spin_unlock_irq(&run_lock);
 }
 

@@ -586,6 +586,8 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 	}
 	WRITE_ONCE(m->conf.stuck_ms, conf->stuck_ms);
 	WRITE_ONCE(m->conf.stuck, conf->stuck);
+	/* Who may be killed is looked for anew. */
+	clear_bit(MCX_NO_VICTIM, &m->flags);
 	/* More headroom may be wanted now: no charge would tell. */
 	if (mcx_memcg_managed(m))
 		mcx_reclaim_kick(m);

@@ -165,23 +165,39 @@ struct mcx_conf {
 /**
  * struct mcx_stuck - how a limit comes to be known as one that cannot be met
  * @open: a window is open
+ * @tries: passes made in it
+ * @excused: windows in a row that were over without a decision, since most of the
+ *	excess was dirty
  * @freed: pages that all workers freed in it
  * @time: jiffies in it in which they tried
  * @last: jiffies of the last look
  * @since: jiffies since when there has been nothing to reclaim above the limit;
  *	0: there is, or it is not exceeded
+ * @low: the lowest usage at a window's begin or end above the limit, in pages;
+ *	0: none yet
+ * @dirty: pages to be written and being written, when they were counted last
+ * @flushed: jiffies when they were counted last
  * @killed: jiffies when somebody was killed last
+ * @checked: jiffies when it was last looked whether that one is gone
+ * @impatient: it is not, after all that time: the next may be killed
  *
- * All guarded by the run queue lock, but for @killed (MCX_ACTING). @since is
- * read without.
+ * Guarded by the run queue lock up to @low; @since is read without. The rest are
+ * single words, written by workers after a pass.
  */
 struct mcx_stuck {
 	bool open;
+	unsigned int tries;
+	unsigned int excused;
 	unsigned long freed;
 	unsigned long time;
 	unsigned long last;
 	unsigned long since;
+	unsigned long low;
+	unsigned long dirty;
+	unsigned long flushed;
 	unsigned long killed;
+	unsigned long checked;
+	bool impatient;
 };
 
 /**

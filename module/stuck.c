@@ -6,9 +6,12 @@
  * A window opens at the first pass that frees nothing while usage is above what
  * the user wrote (mcx_mark_limit(), not a mark of ours). If all workers together
  * free less than 1 % of the excess until it is over (stuck_ms), the cgroup is
- * stuck. That is decided once: counted, told to whoever polls and to the policy,
- * and a request to shed memory stands from then on. The state ends when usage is
- * at or below the limit, or when a later window sees progress.
+ * stuck, and stuck_act.c does what follows. That is decided once; the state ends
+ * when usage is at or below the limit, or when a later window sees progress.
+ *
+ * Nothing is decided while memory goes by itself: where usage has come down, by
+ * that 1 % since the last window, another one opens; and another where most of the
+ * excess is dirty, but no more than MCX_STUCK_EXCUSES in a row, as a disk may hang.
  *
  * So that the decision comes before the OOM killer's at memory.max, what is left
  * up to there is given out evenly over that time (mcx_stuck_ration()).
@@ -16,40 +19,25 @@
  * Only time in which workers try counts: a machine that sleeps, or one whose
  * workers do not get to run, decides nothing.
  *
- * Locking: the caller's run_lock guards struct mcx_stuck. What acts (counts,
- * kills) runs without it; MCX_ACTING keeps it to one worker at a time.
+ * Locking: the caller's run_lock guards what is done here.
  */
-#include <linux/atomic.h>
-#include <linux/backing-dev-defs.h>
+#include <linux/cpumask.h>
 #include <linux/jiffies.h>
+#include <linux/limits.h>
 #include <linux/minmax.h>
-#include <linux/mmzone.h>
 #include <linux/wait.h>
-#include <linux/workqueue.h>
 
-#include "events.h"
-#include "feature.h"
-#include "kill.h"
 #include "mark.h"
-#include "reclaim.h"
 #include "stuck.h"
-#include "symbols.h"
 
 /* Decided this much before stuck_ms is over, so that it is known by then. */
 #define MCX_STUCK_EARLY_MS	250U
-/* Between two looks no more counts: nobody tried. */
-#define MCX_STUCK_GAP		HZ
-/* Pages in a window that are progress however large the excess is: 64 MiB. */
-#define MCX_STUCK_PROGRESS	((64UL << 20) >> PAGE_SHIFT)
-/* Waiting for the memory of who was killed. */
-#define MCX_STUCK_KILL_WAIT	(30 * HZ)
-
-static void mcx_stuck_watch(struct work_struct *work);
-
-static atomic_t nr_stuck = ATOMIC_INIT(0);
-/* Deferrable: a machine that sleeps is not woken by it. */
-static DECLARE_DEFERRABLE_WORK(watch_work, mcx_stuck_watch);
-
+/* It takes more than one pass: one that meets another's aging frees nothing. */
+#define MCX_STUCK_TRIES		2U
+/* Pages a second that are progress however large the excess is: 13 MiB. */
+#define MCX_STUCK_PROGRESS	((13UL << 20) >> PAGE_SHIFT)
+/* Windows in a row that a disk is waited for: a minute by default. */
+#define MCX_STUCK_EXCUSES	12U
 /* The length of a window. */
 static unsigned int mcx_stuck_length_ms(struct mcx_memcg *m)
 {
@@ -70,10 +58,24 @@ static bool mcx_stuck_over_high(struct mcx_memcg *m)
 	       page_counter_read(m->counter) > high;
 }
 
-static bool mcx_stuck_kills(struct mcx_memcg *m)
+/**
+ * mcx_stuck_kills() - would somebody be killed for its limit
+ * @m: the cgroup
+ *
+ * Usage includes what the kernel charged in advance, a batch on each CPU: nobody
+ * dies for that.
+ *
+ * Context: Any.
+ * Return: true if so.
+ */
+bool mcx_stuck_kills(struct mcx_memcg *m)
 {
+	unsigned long high = READ_ONCE(m->counter->high);
+	unsigned long slack = min(MCX_BATCH * num_online_cpus(), high / 32);
+
 	return READ_ONCE(m->conf.stuck) == MCX_STUCK_KILL &&
-	       mcx_stuck_over_high(m);
+	       mcx_stuck_over_high(m) &&
+	       page_counter_read(m->counter) - slack > high;
 }
 
 /*
@@ -97,41 +99,86 @@ static void mcx_stuck_follow_conf(struct mcx_memcg *m)
 
 static void mcx_stuck_open(struct mcx_memcg *m)
 {
+	unsigned long usage = page_counter_read(m->counter);
+
 	m->stuck.open = true;
+	m->stuck.tries = 0;
 	m->stuck.freed = 0;
 	m->stuck.time = 0;
 	m->stuck.last = jiffies;
+	if (!m->stuck.low || usage < m->stuck.low)
+		m->stuck.low = usage;
 }
 
-/* Add a pass to the window. */
-static void mcx_stuck_add(struct mcx_memcg *m, unsigned long freed)
+/* Between two looks no more counts: nobody tried. In jiffies. */
+static unsigned long mcx_stuck_gap(unsigned long length)
 {
+	return clamp(length / 8, 1UL, (unsigned long)HZ);
+}
+
+/* Add a turn to the window, in which a pass was made or not. */
+static void mcx_stuck_add(struct mcx_memcg *m, bool tried, unsigned long freed)
+{
+	unsigned long length = msecs_to_jiffies(mcx_stuck_length_ms(m));
 	unsigned long now = jiffies;
 
+	m->stuck.tries += tried;
 	m->stuck.freed += freed;
-	m->stuck.time += min(now - m->stuck.last, (unsigned long)MCX_STUCK_GAP);
+	m->stuck.time += min(now - m->stuck.last,
+			       mcx_stuck_gap(length));
 	m->stuck.last = now;
 }
 
-static bool mcx_stuck_progress(struct mcx_memcg *m)
+static unsigned long mcx_stuck_excess(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long goal = mcx_mark_goal(m);
-	unsigned long excess = usage > goal ? usage - goal : 0;
 
-	return m->stuck.freed >= clamp(excess / 100, 1UL, MCX_STUCK_PROGRESS);
+	return usage > goal ? usage - goal : 0;
+}
+
+/*
+ * Pages in a window that are progress: 1 % of the excess, or of what the workers
+ * may free of it with cpu_max=.
+ */
+static unsigned long mcx_stuck_least(struct mcx_memcg *m)
+{
+	unsigned int percent = READ_ONCE(m->conf.cpu_max);
+	unsigned long most = MCX_STUCK_PROGRESS * mcx_stuck_length_ms(m) / 1000;
+	unsigned long least = min(mcx_stuck_excess(m) / 100, most);
+
+	if (percent && percent < 100)
+		least = least * percent / 100;
+	return max(least, 1UL);
 }
 
 static bool mcx_stuck_over(struct mcx_memcg *m)
 {
-	return m->stuck.time >= msecs_to_jiffies(mcx_stuck_length_ms(m));
+	return m->stuck.tries >= MCX_STUCK_TRIES &&
+	       m->stuck.time >= msecs_to_jiffies(mcx_stuck_length_ms(m));
+}
+
+/* Who is asked to shed memory does, or exits: that takes its time. */
+static bool mcx_stuck_falls(struct mcx_memcg *m, unsigned long least)
+{
+	return page_counter_read(m->counter) + least <= m->stuck.low;
+}
+
+/*
+ * Is most of the excess waiting for a disk? That may be slow, and what it has done
+ * is seen late and in lumps.
+ */
+static bool mcx_stuck_writes(struct mcx_memcg *m)
+{
+	return READ_ONCE(m->stuck.dirty) >= mcx_stuck_excess(m) / 2 &&
+	       m->stuck.excused++ < MCX_STUCK_EXCUSES;
 }
 
 static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
 	if (!test_and_set_bit(MCX_IS_STUCK, &m->flags)) {
-		atomic_inc(&nr_stuck);
+		mcx_stuck_count(1);
 		set_bit(MCX_ACTING, &m->flags);
 		return MCX_STUCK_DECIDED;
 	}
@@ -141,9 +188,11 @@ static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 	return MCX_STUCK_AGAIN;
 }
 
-static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m,
+static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
 					    unsigned long freed, bool empty)
 {
+	unsigned long least = mcx_stuck_least(m);
+
 	/* Who was just killed gives back its memory first. */
 	if (test_bit(MCX_ACTING, &m->flags) || test_bit(MCX_KILLED, &m->flags))
 		return MCX_STUCK_NO_NEWS;
@@ -153,45 +202,50 @@ static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m,
 			mcx_stuck_open(m);
 		return MCX_STUCK_NO_NEWS;
 	}
-	mcx_stuck_add(m, freed);
-	if (mcx_stuck_progress(m)) {
+	mcx_stuck_add(m, tried, freed);
+	if (m->stuck.freed >= least) {
 		mcx_stuck_end(m);
 		return MCX_STUCK_NO_NEWS;
 	}
-	return mcx_stuck_over(m) ? mcx_stuck_window_over(m) :
-				   MCX_STUCK_NO_NEWS;
+	if (!mcx_stuck_over(m))
+		return MCX_STUCK_NO_NEWS;
+	if (mcx_stuck_falls(m, least) || mcx_stuck_writes(m)) {
+		mcx_stuck_open(m);
+		return MCX_STUCK_NO_NEWS;
+	}
+	return mcx_stuck_window_over(m);
 }
 
 /**
- * mcx_stuck_look() - what does a pass mean for the limit of its cgroup
+ * mcx_stuck_look() - what does a turn mean for the limit of its cgroup
  * @m: the cgroup
- * @freed: what the pass freed
- * @empty: it was made, and freed as good as nothing
+ * @tried: a pass was made
+ * @freed: what it freed
+ * @empty: as good as nothing
  *
  * Context: a worker, with run_lock.
  * Return: whether to call mcx_stuck_act() without it.
  */
-enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, unsigned long freed,
-				   bool empty)
+enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, bool tried,
+				   unsigned long freed, bool empty)
 {
 	enum mcx_stuck_news news;
 
 	if (!mcx_memcg_managed(m) || !mcx_over_limit_mark(m)) {
-		mcx_stuck_end(m);
-		m->stuck.since = 0;
+		mcx_stuck_renew(m);
 		return MCX_STUCK_NO_NEWS;
 	}
 	if (!test_bit(MCX_IS_EMPTY, &m->flags) && !empty)
-		m->stuck.since = 0;
+		WRITE_ONCE(m->stuck.since, 0);
 	else if (!m->stuck.since)
-		m->stuck.since = jiffies ?: 1;
-	news = mcx_stuck_window(m, freed, empty);
+		WRITE_ONCE(m->stuck.since, jiffies ?: 1);
+	news = mcx_stuck_window(m, tried, freed, empty);
 	mcx_stuck_follow_conf(m);
 	return news;
 }
 
 /**
- * mcx_stuck_end() - the limit is met, or can be, or does not matter any more
+ * mcx_stuck_end() - the limit can be met, or does not matter any more
  * @m: the cgroup
  *
  * Context: Any, with run_lock.
@@ -199,79 +253,26 @@ enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, unsigned long freed,
 void mcx_stuck_end(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
+	m->stuck.excused = 0;
+	WRITE_ONCE(m->stuck.impatient, false);
 	clear_bit(MCX_KILLED, &m->flags);
 	clear_bit(MCX_NO_VICTIM, &m->flags);
 	if (test_and_clear_bit(MCX_IS_STUCK, &m->flags))
-		atomic_dec(&nr_stuck);
+		mcx_stuck_count(-1);
 	mcx_stuck_follow_conf(m);
 }
 
-static void mcx_stuck_kill(struct mcx_memcg *m)
-{
-	int killed = mcx_kill(m->memcg, READ_ONCE(m->counter->high));
-
-	if (!killed) {
-		set_bit(MCX_NO_VICTIM, &m->flags);
-		return;
-	}
-	/* Negative: somebody is dying already. */
-	if (killed > 0)
-		mcx_stat_add(m, stuck_kill, killed);
-	clear_bit(MCX_NO_VICTIM, &m->flags);
-	WRITE_ONCE(m->stuck.killed, jiffies);
-	set_bit(MCX_KILLED, &m->flags);
-}
-
 /**
- * mcx_stuck_act() - tell of a limit that cannot be met, and do something
- * @m: the cgroup; the caller has a reference
- * @news: what mcx_stuck_look() found
+ * mcx_stuck_renew() - the limit is met, or somebody begins or ends to enforce it
+ * @m: the cgroup
  *
- * Context: a worker, no lock held. May sleep.
+ * Context: Any, with run_lock.
  */
-void mcx_stuck_act(struct mcx_memcg *m, enum mcx_stuck_news news)
+void mcx_stuck_renew(struct mcx_memcg *m)
 {
-	if (news == MCX_STUCK_NO_NEWS)
-		return;
-	if (news == MCX_STUCK_DECIDED) {
-		mcx_stat_inc(m, stuck);
-		mcx_stat_inc(m, shed);
-		queue_delayed_work(mcx_wq, &watch_work, HZ);
-		/* Whoever was rationed is not any more. */
-		wake_up_all(&m->waiters);
-	}
-	if (mcx_memcg_managed(m) && mcx_stuck_kills(m))
-		mcx_stuck_kill(m);
-	mcx_events_notify(m);
-	clear_bit(MCX_ACTING, &m->flags);
-}
-
-/* Dirty pages are why there is nothing to reclaim, or may be. */
-static void mcx_stuck_flush(struct mcx_memcg *m)
-{
-	if (!mcx_feature_is_on(MCX_FEAT_FLUSH) ||
-	    !(static_call(mcx_page_state)(m->memcg, NR_FILE_DIRTY) +
-	      static_call(mcx_page_state)(m->memcg, NR_WRITEBACK)))
-		return;
-	mcx_stat_inc(m, flushed);
-	static_call(mcx_wake_flushers)(WB_REASON_VMSCAN);
-}
-
-/**
- * mcx_stuck_empty() - a pass freed as good as nothing
- * @m: the cgroup; the caller has a reference
- *
- * Context: a worker, no lock held.
- */
-void mcx_stuck_empty(struct mcx_memcg *m)
-{
-	mcx_stuck_flush(m);
-	/* The next window begins when who was killed is gone. */
-	if (test_bit(MCX_KILLED, &m->flags) &&
-	    (time_after(jiffies, READ_ONCE(m->stuck.killed) +
-				 MCX_STUCK_KILL_WAIT) ||
-	     !mcx_kill_pending(m->memcg)))
-		clear_bit(MCX_KILLED, &m->flags);
+	mcx_stuck_end(m);
+	WRITE_ONCE(m->stuck.since, 0);
+	m->stuck.low = 0;
 }
 
 /**
@@ -302,7 +303,10 @@ unsigned long mcx_stuck_left(struct mcx_memcg *m)
 
 	if (!m->stuck.open)
 		return MAX_JIFFY_OFFSET;
-	return length > m->stuck.time ? length - m->stuck.time : 0;
+	if (m->stuck.time < length)
+		return min(length - m->stuck.time, mcx_stuck_gap(length));
+	/* What is missing is a pass. */
+	return m->stuck.tries < MCX_STUCK_TRIES ? MAX_JIFFY_OFFSET : 0;
 }
 
 /**
@@ -314,10 +318,7 @@ unsigned long mcx_stuck_left(struct mcx_memcg *m)
  */
 unsigned long mcx_stuck_shed(struct mcx_memcg *m)
 {
-	unsigned long usage = page_counter_read(m->counter);
-	unsigned long goal = mcx_mark_goal(m);
-
-	return mcx_is_stuck(m) && usage > goal ? usage - goal : 0;
+	return mcx_is_stuck(m) ? mcx_stuck_excess(m) : 0;
 }
 
 /**
@@ -333,7 +334,8 @@ unsigned int mcx_stuck_msec(struct mcx_memcg *m)
 
 	if (!since || !mcx_over_limit_mark(m))
 		return 0;
-	return max(jiffies_to_msecs(jiffies - since), 1U);
+	since = min(jiffies - since, msecs_to_jiffies(INT_MAX));
+	return max(jiffies_to_msecs(since), 1U);
 }
 
 /**
@@ -362,30 +364,4 @@ u64 mcx_stuck_ration(struct mcx_memcg *m, unsigned long usage)
 		       max((max - high) / 4 * 3, 1UL));
 	due = min_t(u64, due, length);
 	return (due - min_t(u64, due, mcx_stuck_msec(m))) * NSEC_PER_MSEC;
-}
-
-/* Nobody charges, so nobody tells that it is over: have a worker look. */
-static void mcx_stuck_watch_one(struct mcx_memcg *m, void *arg)
-{
-	if (test_bit(MCX_IS_STUCK, &m->flags) && !mcx_is_stuck(m))
-		mcx_reclaim_kick(m);
-}
-
-static void mcx_stuck_watch(struct work_struct *work)
-{
-	mcx_state_for_each(mcx_stuck_watch_one, NULL);
-	if (atomic_read(&nr_stuck))
-		queue_delayed_work(mcx_wq, &watch_work, HZ);
-}
-
-/**
- * mcx_stuck_exit() - stop watching
- *
- * Workers must be gone, and all objects removed from the table.
- *
- * Context: Process, from module exit only.
- */
-void mcx_stuck_exit(void)
-{
-	cancel_delayed_work_sync(&watch_work);
 }

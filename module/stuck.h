@@ -16,16 +16,22 @@ enum mcx_stuck_news {
 	MCX_STUCK_AGAIN,
 };
 
-enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, unsigned long freed,
-				   bool empty);
-void mcx_stuck_act(struct mcx_memcg *m, enum mcx_stuck_news news);
-void mcx_stuck_empty(struct mcx_memcg *m);
+/* Finding them. */
+enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, bool tried,
+				   unsigned long freed, bool empty);
 void mcx_stuck_end(struct mcx_memcg *m);
+void mcx_stuck_renew(struct mcx_memcg *m);
+bool mcx_stuck_kills(struct mcx_memcg *m);
 bool mcx_stuck_settled(struct mcx_memcg *m);
 unsigned long mcx_stuck_left(struct mcx_memcg *m);
 unsigned long mcx_stuck_shed(struct mcx_memcg *m);
 unsigned int mcx_stuck_msec(struct mcx_memcg *m);
 u64 mcx_stuck_ration(struct mcx_memcg *m, unsigned long usage);
+
+/* Acting upon it. */
+void mcx_stuck_count(int n);
+void mcx_stuck_act(struct mcx_memcg *m, enum mcx_stuck_news news);
+void mcx_stuck_after_pass(struct mcx_memcg *m, bool empty);
 void mcx_stuck_exit(void);
 
 #endif /* MCX_STUCK_H */

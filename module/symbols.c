@@ -33,6 +33,7 @@ static unsigned long long mcx_runtime_at_tick(struct task_struct *task)
 
 DEFINE_STATIC_CALL(mcx_task_runtime, mcx_runtime_at_tick);
 DEFINE_STATIC_CALL_NULL(mcx_page_state, mcx_proto_page_state);
+DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
 
 /*
@@ -140,6 +141,7 @@ int mcx_symbols_init(void)
 			 MCX_FEAT_NOTIFY);
 	mcx_symbols_cpu();
 	mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_FLUSH);
+	mcx_bind(mcx_flush_stats, "mem_cgroup_flush_stats", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_wake_flushers, "wakeup_flusher_threads", MCX_FEAT_FLUSH);
 
 	return files ? 0 : -ENOENT;

@@ -27,6 +27,7 @@ void mcx_proto_account_field(struct cgroup *cgrp, enum cpu_usage_stat index,
 			     u64 delta_exec);
 unsigned long long mcx_proto_task_runtime(struct task_struct *task);
 unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
+void mcx_proto_flush_stats(struct mem_cgroup *memcg);
 void mcx_proto_wake_flushers(enum wb_reason reason);
 
 DECLARE_STATIC_CALL(mcx_add_cftypes, mcx_proto_add_cftypes);
@@ -37,6 +38,7 @@ DECLARE_STATIC_CALL(mcx_account_cputime, mcx_proto_account_cputime);
 DECLARE_STATIC_CALL(mcx_account_field, mcx_proto_account_field);
 DECLARE_STATIC_CALL(mcx_task_runtime, mcx_proto_task_runtime);
 DECLARE_STATIC_CALL(mcx_page_state, mcx_proto_page_state);
+DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 
 /* A static call to a NULL target of type void is a nop: safe when missing. */

@@ -6,7 +6,7 @@
  * stuck_ms of the first pass that frees nothing that is counted and told, and
  * then what memory.ext.reclaim stuck= asks for happens: no more than that
  * (notify), memory.high is not enforced (max), or the largest process is killed
- * (kill), and never one too many. Memory that cannot be reclaimed below the limit
+ * (kill), and never one too many. With "more" what takes longer. Memory that cannot be reclaimed below the limit
  * is nobody's business, and neither is memory that can be.
  */
 #define _GNU_SOURCE
@@ -181,11 +181,12 @@ static void test_max(void)
 static void test_kill(void)
 {
 	struct hog protected, large, grower;
-	long long during;
+	long long during, counted;
 	struct decision d;
 	int status;
 
 	limits("64M", "160M", "stuck_ms=1000 stuck=kill");
+	counted = read_key("/proc/vmstat", "oom_kill");
 	protected = hog_hold(CG, 20 * MIB, -1000);
 	large = hog_hold(CG, 32 * MIB, 0);
 	ptrace(PTRACE_SEIZE, large.pid, NULL, PTRACE_O_TRACEEXIT);
@@ -195,7 +196,9 @@ static void test_kill(void)
 	nap_ms(2 * STUCK_MS + 500);
 	during = event("stuck_kill");
 	ktap_ok(hog_lives(&grower) && hog_lives(&protected) && during == 1 &&
-		level_is_stuck() && cg_key(CG, "memory.events", "oom_kill") == 1,
+		level_is_stuck() &&
+		cg_key(CG, "memory.events", "oom_kill") == 1 &&
+		read_key("/proc/vmstat", "oom_kill") == counted + 1,
 		"kill: one is killed (%lld), and until it is gone nobody else",
 		during);
 	ktap_ok(waitpid(large.pid, &status, __WALL | WNOHANG) == large.pid &&
@@ -209,6 +212,151 @@ static void test_kill(void)
 	hog_end(&grower);
 	hog_end(&large);
 	hog_end(&protected);
+}
+
+/* Far above a small limit, oom_score_adj counts as much as ever. */
+static void test_score(void)
+{
+	struct hog spared, other;
+	bool killed;
+
+	limits("max", "max", "stuck_ms=500 stuck=kill");
+	spared = hog_hold(CG, 12 * MIB, -999);
+	other = hog_start(CG, 4 * MIB, 64 * MIB, 0);
+	while (*other.touched < 4 * MIB && hog_lives(&other))
+		nap_ms(10);
+	cg_write(CG, "memory.high", "3M");
+	killed = hog_killed(&other, 1000 * hog_patience);
+	ktap_note("stuck %lld, killed %lld, usage %lld", event("stuck"),
+		  event("stuck_kill"), stat_of("usage"));
+	ktap_ok(killed && hog_lives(&spared),
+		"score: of 12 MiB with -999 and less with 0 the latter is killed");
+	hog_end(&other);
+	hog_end(&spared);
+}
+
+/*
+ * A child that did not execute anything yet says of itself that it should be
+ * killed: its memory is its parent's, which says the opposite.
+ */
+static void test_vfork(void)
+{
+	struct hog parent = {}, other;
+	char *p;
+
+	limits("64M", "max", "stuck_ms=500 stuck=kill");
+	parent.pid = fork();
+	if (!parent.pid) {
+		if (cg_enter(CG) || write_file("/proc/self/oom_score_adj", "-500"))
+			_exit(1);
+		p = mmap(NULL, 40 * MIB, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		if (p == MAP_FAILED)
+			_exit(1);
+		if (!vfork()) {
+			write_file("/proc/self/oom_score_adj", "1000");
+			for (;;)
+				pause();
+		}
+		_exit(0);
+	}
+	nap_ms(1000);
+	other = hog_start(CG, 30 * MIB, 30 * MIB, 0);
+	ktap_ok(hog_killed(&other, 1000 * hog_patience) && hog_lives(&parent),
+		"vfork: the parent of a child that asks for it lives");
+	hog_end(&other);
+	/* A parent that waits for its child is gone only with that. */
+	cg_write(CG, "cgroup.kill", "1");
+	hog_end(&parent);
+}
+
+/* Who writes it reclaims by itself, for as long as that gets anywhere. */
+static void lower_high(const char *high)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(!!cg_write(CG, "memory.high", high));
+	nap_ms(300);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* Has 100 MiB; once told to, it gives back 1 MiB every 100 ms. */
+static pid_t shedder(volatile int *go)
+{
+	size_t len = 100 * MIB;
+	pid_t pid = fork();
+	char *p;
+
+	if (pid)
+		return pid;
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || cg_enter(CG))
+		_exit(1);
+	memset(p, 1, len);
+	while (!*go)
+		nap_ms(10);
+	for (; len > 48 * MIB; len -= MIB) {
+		madvise(p + len - MIB, MIB, MADV_DONTNEED);
+		nap_ms(100);
+	}
+	pause();
+	_exit(0);
+}
+
+/* Who sheds memory by itself is given the time. */
+static void test_falls(void)
+{
+	struct hog h = {}, other;
+	volatile int *go;
+	int i;
+
+	go = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	limits("max", "max", "stuck_ms=1000 stuck=kill");
+	h.pid = shedder(go);
+	for (i = 0; i < 100 * hog_patience &&
+	     cg_number(CG, "memory.current") < 100 * (long long)MIB; i++)
+		nap_ms(10);
+	nap_ms(300);
+	lower_high("64M");
+	/* Something has to be charged, or nobody looks. */
+	other = hog_start(CG, 0, 2 * MIB, 0);
+	for (i = 0; i < 500 * hog_patience && !stat_of("reclaim_empty"); i++)
+		nap_ms(2);
+	*go = 1;
+	for (i = 0; i < 100 * hog_patience && hog_lives(&h) &&
+	     stat_of("usage") > 60 * (long long)MIB; i++)
+		nap_ms(10);
+	ktap_note("stuck %lld, killed %lld, usage %lld, empty %lld",
+		  event("stuck"), event("stuck_kill"), stat_of("usage"),
+		  stat_of("reclaim_empty"));
+	ktap_ok(hog_lives(&h) && stat_of("reclaim_empty") > 0 && !event("stuck"),
+		"falls: usage comes down by itself, and nobody is killed");
+	munmap((void *)go, PAGE);
+	hog_end(&other);
+	hog_end(&h);
+}
+
+/* Nobody may be killed, and then somebody may. */
+static void test_new_victim(void)
+{
+	char path[64];
+	struct hog h;
+
+	limits("64M", "max", "stuck_ms=500 stuck=kill");
+	h = hog_hold(CG, 70 * MIB, -1000);
+	ktap_ok(becomes("stuck", 1, 1000 * hog_patience) && hog_lives(&h),
+		"victim: stuck, and nobody there who may be killed");
+	nap_ms(1000);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", h.pid);
+	write_file(path, "0");
+	cg_write(CG, "memory.ext.reclaim", "stuck=kill");
+	ktap_ok(hog_killed(&h, 1000 * hog_patience) && event("stuck_kill") == 1,
+		"victim: told to look again, it finds who may be killed now");
+	hog_end(&h);
 }
 
 /* memory.oom.group: all of it but -1000, and nobody beside it. */
@@ -364,10 +512,76 @@ static void test_dirty(void)
 	ktap_ok(stat_of("flushed") > 0 && stat_of("reclaim_empty") > 0,
 		"dirty: the flushers are woken (%lld times)",
 		stat_of("flushed"));
+	ktap_note("stuck %lld, killed %lld, usage %lld, dirty %lld, writeback %lld, pages %lld, empty %lld",
+		  event("stuck"), event("stuck_kill"), stat_of("usage"),
+		  cg_key(CG, "memory.stat", "file_dirty"),
+		  cg_key(CG, "memory.stat", "file_writeback"),
+		  stat_of("reclaimed_pages"), stat_of("reclaim_empty"));
 	ktap_ok(!event("stuck") && hog_lives(&h), "dirty: and nothing to decide");
 	write_rate("max");
 	hog_end(&h);
 	unlink(FILE_PATH);
+}
+
+/*
+ * A lot that is dirty, on a disk that takes ages: less than 1 % in each window, but
+ * it is being written.
+ */
+static void test_slow_disk(void)
+{
+	struct hog h = {}, other;
+	int i;
+
+	limits("max", "max", "stuck_ms=2000 stuck=kill");
+	write_rate("100000");
+	h.pid = writer();
+	for (i = 0; i < 100 * hog_patience &&
+	     cg_number(CG, "memory.current") < 80 * (long long)MIB; i++)
+		nap_ms(10);
+	kill(h.pid, SIGSTOP);
+	lower_high("4M");
+	other = hog_start(CG, 0, 2 * MIB, 0);
+	for (i = 0; i < 50 * hog_patience && !stat_of("reclaim_empty"); i++)
+		nap_ms(20);
+	nap_ms(8000);
+	ktap_note("stuck %lld, lives %d, empty %lld, dirty %lld of %lld", event("stuck"),
+		  hog_lives(&h), stat_of("reclaim_empty"),
+		  cg_key(CG, "memory.stat", "file_dirty") +
+		  cg_key(CG, "memory.stat", "file_writeback"), stat_of("usage"));
+	ktap_ok(stat_of("reclaim_empty") > 0 && stat_of("usage") > 32 * (long long)MIB &&
+		!event("stuck") && hog_lives(&h),
+		"slow disk: %lld MiB too much after 8 s, and nobody is killed for it",
+		stat_of("usage") / (long long)MIB - 4);
+	write_rate("max");
+	hog_end(&other);
+	hog_end(&h);
+	unlink(FILE_PATH);
+}
+
+/* One that never finishes dying does not keep the next from being killed. */
+static void test_undying(void)
+{
+	struct hog undying, next;
+
+	limits("64M", "max", "stuck_ms=500 stuck=kill");
+	undying = hog_hold(CG, 50 * MIB, 0);
+	ptrace(PTRACE_SEIZE, undying.pid, NULL, PTRACE_O_TRACEEXIT);
+	next = hog_start(CG, 30 * MIB, 30 * MIB, 0);
+	nap_ms(15000);
+	ktap_ok(event("stuck_kill") == 1 && hog_lives(&next),
+		"undying: one is killed, and waited for");
+	ktap_ok(hog_killed(&next, 30000 + 1000 * hog_patience) &&
+		event("stuck_kill") == 2, "undying: but not for ever");
+	ptrace(PTRACE_DETACH, undying.pid, NULL, NULL);
+	hog_end(&undying);
+	hog_end(&next);
+}
+
+/* What takes longer. */
+static void test_more(void)
+{
+	test_slow_disk();
+	test_undying();
 }
 
 static void test_all(void)
@@ -379,6 +593,10 @@ static void test_all(void)
 	test_max();
 	test_kill();
 	test_group();
+	test_score();
+	test_vfork();
+	test_falls();
+	test_new_victim();
 	test_below();
 	test_rest();
 	test_reclaimable();
@@ -397,7 +615,10 @@ int main(int argc, char **argv)
 	cg_write(TOP, "cgroup.subtree_control", "+memory +io");
 	if (mcx_load())
 		ktap_skip_all("the module does not load");
-	test_all();
+	if (argc > 1 && !strcmp(argv[1], "more"))
+		test_more();
+	else
+		test_all();
 	limits("max", "max", "stuck_ms=1000");
 	cg_remove(CG);
 	ktap_ok(!mcx_unload(), "unloads");
