@@ -69,6 +69,14 @@ static notrace unsigned int mcx_charge_delay(struct mcx_memcg *m,
 	return delay && mcx_charges_itself(m->memcg) ? delay : 0;
 }
 
+/* Is that not the cgroup in which current waits for what it charges? Under RCU. */
+static notrace bool mcx_is_elsewhere(struct page_counter *counter)
+{
+	struct mem_cgroup *own = in_task() ? mcx_current_memcg() : NULL;
+
+	return own && &own->memory != counter;
+}
+
 static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 			       struct ftrace_ops *ops,
 			       struct ftrace_regs *fregs)
@@ -77,7 +85,7 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	unsigned long nr_pages;
 	struct mcx_memcg *m;
 	unsigned int delay = 0;
-	bool over = false;
+	bool over = false, elsewhere = false;
 
 	if (unlikely(ip != mcx_hook_charge.addr)) {
 		mcx_state_hook(ip, fregs);
@@ -94,9 +102,11 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 		m = rcu_dereference(m->up);
 	for (; m; m = rcu_dereference(m->up))
 		over |= mcx_charge_level(m, nr_pages);
+	if (over)
+		elsewhere = mcx_is_elsewhere(counter);
 	rcu_read_unlock();
 	if (over || delay)
-		mcx_throttle_charge(nr_pages, delay);
+		mcx_throttle_charge(elsewhere ? counter : NULL, nr_pages, delay);
 }
 
 struct mcx_hook mcx_hook_charge = {

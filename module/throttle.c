@@ -41,10 +41,10 @@
 #include "call.h"
 #include "compat.h"
 #include "cpu.h"
-#include "delay.h"
 #include "events.h"
 #include "hooks.h"
 #include "mark.h"
+#include "owed.h"
 #include "reclaim.h"
 #include "state.h"
 #include "stuck.h"
@@ -419,18 +419,29 @@ out:
 	mcx_cpu_give_back(m, amount, taken, waited);
 }
 
-/* The next managed cgroup from here up, with a reference. */
-static struct mcx_memcg *mcx_next_level(struct mcx_memcg *m)
+/* Of current's own cgroup, or NULL. Under RCU. */
+static struct page_counter *mcx_own_counter(void)
+{
+	struct mem_cgroup *memcg = mcx_current_memcg();
+
+	return memcg ? &memcg->memory : NULL;
+}
+
+/*
+ * The next managed cgroup from here up, with a reference. Without @m the first at
+ * or above the one with @counter, or without that at or above current's own.
+ */
+static struct mcx_memcg *mcx_next_level(struct mcx_memcg *m,
+					struct page_counter *counter)
 {
 	struct mcx_memcg *next;
-	struct mem_cgroup *memcg;
 
 	rcu_read_lock();
 	if (m) {
 		next = rcu_dereference(m->up);
 	} else {
-		memcg = mcx_current_memcg();
-		next = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
+		counter = counter ?: mcx_own_counter();
+		next = counter ? mcx_memcg_nearest(counter) : NULL;
 	}
 	while (next && !mcx_memcg_tryget(next))
 		next = rcu_dereference(next->up);
@@ -501,7 +512,7 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
 	/* Without TIF_NOTIFY_RESUME, which would hold up the signal's handler. */
 	if (waited < delay && signal_pending(current) &&
-	    mcx_delay_add(div_u64(delay - waited, NSEC_PER_MSEC)))
+	    mcx_owed_add_delay(div_u64(delay - waited, NSEC_PER_MSEC)))
 		current->memcg_nr_pages_over_high++;
 	mcx_memcg_put(own);
 }
@@ -515,7 +526,7 @@ static bool mcx_must_wait(unsigned int debt)
 
 	rcu_read_lock();
 	memcg = mcx_current_memcg();
-	wait = mcx_delay_owed() || (memcg && !mcx_all_ours(memcg));
+	wait = mcx_owed_any() || (memcg && !mcx_all_ours(memcg));
 	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
 	for (; m && !wait; m = rcu_dereference(m->up))
 		wait = mcx_delay(m, mcx_debt_pages(debt)) ||
@@ -541,25 +552,57 @@ static void mcx_leave_guest(void)
 	set_thread_flag(TIF_NOTIFY_SIGNAL);
 }
 
-static void mcx_pay(unsigned int debt)
+/*
+ * Wait in all managed cgroups from the one with @counter up, or from current's own.
+ * Returns false if interrupted.
+ */
+static bool mcx_pay_pages(struct page_counter *counter, unsigned long nr_pages,
+			  u64 *left)
 {
-	unsigned int ms = mcx_delay_take();
-	u64 left = MCX_ENTRY_NS;
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
 
-	while (paid && (m = mcx_next_level(m))) {
+	while (paid && (m = mcx_next_level(m, counter))) {
 		mcx_note_over_high(m);
-		paid = mcx_pay_level(m, mcx_debt_pages(debt), &left);
+		paid = mcx_pay_level(m, nr_pages, left);
 		if (paid)
-			mcx_pay_cpu(m, mcx_debt_pages(debt), &left);
+			mcx_pay_cpu(m, nr_pages, left);
 	}
 	if (m)
 		mcx_memcg_put(m);
+	return paid;
+}
+
+/* The pages of another cgroup, wherever current itself belongs. */
+static bool mcx_pay_elsewhere(const struct mcx_owed *owed, u64 *left)
+{
+	if (!owed->pages || mcx_pay_pages(owed->counter, owed->pages, left))
+		return true;
+	mcx_owed_add_pages(owed->counter, owed->pages);
+	return false;
+}
+
+static void mcx_pay(unsigned int debt)
+{
+	struct mcx_owed owed = mcx_owed_take();
+	unsigned long nr_pages = mcx_debt_pages(debt);
+	u64 left = MCX_ENTRY_NS;
+	bool paid;
+
+	/* The debt has them all. */
+	nr_pages -= min(nr_pages, owed.pages);
+	paid = mcx_pay_elsewhere(&owed, &left) &&
+	       mcx_pay_pages(NULL, nr_pages, &left);
 	if (!paid)
 		current->memcg_nr_pages_over_high += debt;
-	if ((u64)ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
-		mcx_pay_delay(ms, MCX_ENTRY_NS - left);
+	if ((u64)owed.ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
+		mcx_pay_delay(owed.ms, MCX_ENTRY_NS - left);
+}
+
+static void mcx_leave(void)
+{
+	if (atomic_dec_and_test(&nr_inside))
+		wake_up_var(&nr_inside);
 }
 
 /* Runs instead of the over-high handler on return to user mode. */
@@ -570,8 +613,24 @@ static noinline void mcx_pay_debt(gfp_t gfp_mask)
 	current->memcg_nr_pages_over_high = 0;
 	if (!(current->flags & PF_EXITING) && !fatal_signal_pending(current))
 		mcx_pay(debt);
-	if (atomic_dec_and_test(&nr_inside))
-		wake_up_var(&nr_inside);
+	mcx_leave();
+}
+
+/*
+ * The same for a task whose own cgroup is the kernel's: it pays elsewhere, and is
+ * brought back to the kernel's handler; but not before a signal's handler.
+ */
+static noinline void mcx_pay_first(gfp_t gfp_mask)
+{
+	struct mcx_owed owed = mcx_owed_take();
+	u64 left = MCX_ENTRY_NS;
+
+	if (current->flags & PF_EXITING || fatal_signal_pending(current) ||
+	    mcx_pay_elsewhere(&owed, &left))
+		set_thread_flag(TIF_NOTIFY_RESUME);
+	if (owed.ms)
+		mcx_owed_add_delay(owed.ms);
+	mcx_leave();
 }
 
 /* Runs instead of the over-high handler elsewhere: the debt stays. */
@@ -597,7 +656,12 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 
 	switch (mcx_route(parent_ip, mcx_gfp_of(fregs), MCX_DEFER_MAX)) {
 	case MCX_CALLER_NEW:
-		return;
+		if (!mcx_owed_elsewhere() ||
+		    mcx_caller_of(parent_ip) != MCX_CALLER_RETURN)
+			return;
+		atomic_inc(&nr_inside);
+		to = (unsigned long)mcx_pay_first;
+		break;
 	case MCX_CALLER_RETURN:
 		atomic_inc(&nr_inside);
 		to = (unsigned long)mcx_pay_debt;
@@ -652,12 +716,14 @@ struct mcx_hook mcx_hook_over_high = {
 
 /**
  * mcx_throttle_charge() - current charged above a mark: see it on its way out
+ * @counter: what it charged to, if that is not its own cgroup's; or NULL
  * @nr_pages: the batch
  * @delay: milliseconds that a policy wants it to wait; 0 if it does not matter
  *
  * Context: The charge hook; any, NMI included.
  */
-void notrace mcx_throttle_charge(unsigned long nr_pages, unsigned int delay)
+void notrace mcx_throttle_charge(struct page_counter *counter,
+				 unsigned long nr_pages, unsigned int delay)
 {
 	unsigned long debt;
 
@@ -672,7 +738,9 @@ void notrace mcx_throttle_charge(unsigned long nr_pages, unsigned int delay)
 	if (!READ_ONCE(mcx_hook_over_high.redirects))
 		return;
 	if (delay)
-		mcx_delay_add(delay);
+		mcx_owed_add_delay(delay);
+	if (counter)
+		mcx_owed_add_pages(counter, nr_pages);
 	debt = current->memcg_nr_pages_over_high;
 	if (debt < MCX_DEBT_MAX)
 		current->memcg_nr_pages_over_high =

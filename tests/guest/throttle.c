@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/swap.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,6 +216,60 @@ static void test_swappiness(void)
 		none, some);
 }
 
+/* In @cg: room for @mib of memory, of which nothing is touched. */
+static pid_t room(const char *cg, size_t mib, void **where)
+{
+	pid_t pid;
+
+	*where = mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pid = fork();
+	if (pid)
+		return pid;
+	if (cg_enter(cg))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/*
+ * Who writes to the memory of a task in another cgroup charges that one, and waits
+ * for it, whatever its own cgroup is: the root here. Needs swap.
+ */
+static void test_elsewhere(void)
+{
+	long long before, peak;
+	size_t len = 64 * MIB, chunk = MIB, at;
+	char *buf = calloc(1, chunk);
+	struct iovec from = { buf, chunk }, to = { NULL, chunk };
+	void *where;
+	pid_t pid;
+
+	cg_remove(OURS);
+	cg_create(OURS);
+	cg_write(OURS, "memory.high", "16M");
+	mcx_manage(OURS);
+	pid = room(OURS, 64, &where);
+	nap_ms(300);
+	before = cg_key(OURS, "memory.ext.stat", "paced");
+	for (at = 0; at < len; at += chunk) {
+		to.iov_base = where + at;
+		if (process_vm_writev(pid, &from, 1, &to, 1, 0) != (ssize_t)chunk)
+			break;
+	}
+	peak = cg_number(OURS, "memory.peak");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ktap_ok(at == len && cg_key(OURS, "memory.ext.stat", "paced") > before,
+		"elsewhere: who charges another cgroup waits there (%lld times)",
+		cg_key(OURS, "memory.ext.stat", "paced") - before);
+	ktap_ok(peak < 24 * (long long)MIB,
+		"elsewhere: and so cannot push it far above its limit (%.1f of 16 MiB)",
+		(double)peak / MIB);
+	munmap(where, 64 * MIB);
+	free(buf);
+}
+
 static void test_swap_high(void)
 {
 	long long events;
@@ -232,6 +287,7 @@ static void test_swap_high(void)
 		events);
 	cg_write(OURS, "memory.swap.high", "max");
 	test_swappiness();
+	test_elsewhere();
 	cg_write(OURS, "memory.high", "max");
 	swapoff("/dev/vdd");
 }

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef MCX_OWED_H
+#define MCX_OWED_H
+
+#include <linux/types.h>
+
+struct page_counter;
+
+/**
+ * struct mcx_owed - what a task owes beside the pages of its own cgroup
+ * @ms: milliseconds that a policy wants it to wait
+ * @counter: memory counter of another cgroup that it charged to, or NULL; may be
+ *	gone: to be looked up, never dereferenced
+ * @pages: that it charged there
+ */
+struct mcx_owed {
+	unsigned int ms;
+	struct page_counter *counter;
+	unsigned long pages;
+};
+
+bool mcx_owed_add_delay(unsigned int ms);
+void mcx_owed_add_pages(struct page_counter *counter, unsigned long nr_pages);
+bool mcx_owed_any(void);
+bool mcx_owed_elsewhere(void);
+struct mcx_owed mcx_owed_take(void);
+
+#endif /* MCX_OWED_H */
