@@ -38,6 +38,7 @@
  * Locking: none. One worker at a time takes the sample (sampled_at); the values
  * are single words, read anywhere.
  */
+#include <linux/bits.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
 #include <linux/time64.h>
@@ -57,7 +58,7 @@
 /* 16 MiB: a dozen writers of 1 MiB each. */
 #define MCX_INITIAL_BURST	((16UL << 20) >> PAGE_SHIFT)
 /* 16 TiB a second; times the latency it fits in 64 bits. */
-#define MCX_ARRIVAL_MAX	(1ULL << 32)
+#define MCX_ARRIVAL_MAX	BIT_ULL(32)
 /* A worker that was not scheduled for that long is no fault of the distance. */
 #define MCX_LATENCY_MAX	(100ULL * NSEC_PER_MSEC)
 

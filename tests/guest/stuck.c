@@ -6,8 +6,9 @@
  * stuck_ms of the first pass that frees nothing that is counted and told, and
  * then what memory.ext.reclaim stuck= asks for happens: no more than that
  * (notify), memory.high is not enforced (max), or the largest process is killed
- * (kill), and never one too many. With "more" what takes longer. Memory that cannot be reclaimed below the limit
- * is nobody's business, and neither is memory that can be.
+ * (kill), and never one too many. Memory that cannot be reclaimed below the limit
+ * is nobody's business, and neither is memory that can be. With "more" as argument
+ * what takes longer.
  */
 #define _GNU_SOURCE
 #include <errno.h>
