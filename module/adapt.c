@@ -168,7 +168,7 @@ static void mcx_learn_arrival(struct mcx_memcg *m, u64 nsec,
 	u64 then = m->charged_then, seen;
 
 	/* Who sampled before may have been held up, and has written less. */
-	if (charged <= then)
+	if (charged < then)
 		return;
 	seen = min(charged - then, U64_MAX / NSEC_PER_SEC) * NSEC_PER_SEC;
 	seen = min(div64_u64(seen, nsec), MCX_ARRIVAL_MAX);

@@ -25,19 +25,14 @@
 #include "compat.h"
 #include "kill.h"
 
+/* So many in a row share memory with who must not be killed, or nobody is. */
+#define MCX_KILL_CANDIDATES	16
+
 /* The memory of a process: how much, and where it is charged. */
 struct mcx_use {
 	struct mem_cgroup *memcg;
 	unsigned long pages;
 	struct mm_struct *mm;	/* to compare; with a reference if asked for */
-};
-
-/* What is said of a victim. */
-struct mcx_death {
-	pid_t pid;
-	char comm[TASK_COMM_LEN];
-	unsigned long pages;
-	bool group;
 };
 
 static bool mcx_is_in(struct mem_cgroup *memcg, struct mem_cgroup *top)
@@ -141,43 +136,54 @@ static long mcx_badness(struct task_struct *p, struct mem_cgroup *top,
 				 (long)(scale / OOM_SCORE_ADJ_MAX);
 }
 
-static bool mcx_memory_is_protected(struct task_struct *p,
-				    struct mem_cgroup *top)
-{
-	struct mcx_use use;
-
-	return mcx_use_of(p, top, false, &use) && mcx_mm_is_protected(use.mm);
-}
-
-/* The worst whose memory nobody shares who must not be killed, or NULL. */
+/*
+ * The worst after @last, whose badness is @points: of those with as much, only who
+ * comes behind it; without @last the worst of all.
+ */
 static struct task_struct *mcx_select(struct mem_cgroup *top,
-				      unsigned long scale)
+				      unsigned long scale,
+				      struct task_struct *last, long *points)
 {
 	struct task_struct *p, *worst = NULL;
-	long points, most = LONG_MIN;
+	long now, most = LONG_MIN;
+	bool behind = false;
 
 	for_each_process(p) {
-		points = mcx_badness(p, top, scale);
-		if (points > most && !mcx_memory_is_protected(p, top)) {
+		now = mcx_badness(p, top, scale);
+		if (now > most && (!last || now < *points ||
+				   (now == *points && behind))) {
 			worst = p;
-			most = points;
+			most = now;
 		}
+		behind |= p == last;
 	}
+	*points = most;
 	return worst;
 }
 
 /*
  * The process whose memory to get rid of, and that, with a reference; NULL if
- * there is none, or -EAGAIN if it ends by itself.
+ * there is none, or -EAGAIN if it ends by itself. It takes a privilege to share
+ * memory with who must not be killed: few do.
  */
 static struct task_struct *mcx_choose(struct mem_cgroup *top,
 				      unsigned long scale, struct mcx_use *use)
 {
-	struct task_struct *p = mcx_select(top, scale);
+	struct task_struct *p = NULL;
+	long points = LONG_MAX;
+	int i;
 
-	if (p && !mcx_use_of(p, top, true, use))
-		return ERR_PTR(-EAGAIN);
-	return p;
+	for (i = 0; i < MCX_KILL_CANDIDATES; i++) {
+		p = mcx_select(top, scale, p, &points);
+		if (!p)
+			return NULL;
+		if (!mcx_use_of(p, top, true, use))
+			return ERR_PTR(-EAGAIN);
+		if (!mcx_mm_is_protected(use->mm))
+			return p;
+		mmdrop(use->mm);
+	}
+	return NULL;
 }
 
 /* The highest with memory.oom.group from @memcg, in @top, up to that; or NULL. */
@@ -264,8 +270,16 @@ static int mcx_kill_group(struct mem_cgroup *group)
 	return killed;
 }
 
-static void mcx_report(struct mem_cgroup *top, const struct mcx_death *death,
-		       int killed)
+/**
+ * mcx_kill_report() - say in the kernel's log who was killed
+ * @top: the cgroup
+ * @death: who
+ * @killed: how many in all
+ *
+ * Context: Process. May sleep.
+ */
+void mcx_kill_report(struct mem_cgroup *top, const struct mcx_death *death,
+		     int killed)
 {
 	char *path = kmalloc(PATH_MAX, GFP_KERNEL);
 
@@ -320,15 +334,15 @@ bool mcx_kill_pending(struct mem_cgroup *top)
  * @top: the cgroup with all below
  * @scale: pages that a process in it may have at most; scales oom_score_adj
  * @impatient: even if somebody is dying, who takes too long
+ * @death: filled for mcx_kill_report() if somebody was killed
  *
- * Context: Process. May sleep. One caller at a time, or both may kill for the same
- * reason.
+ * Context: Process. One caller at a time, or both may kill for the same reason.
  * Return: how many processes were killed, -EAGAIN if somebody is dying already, or
  * 0 if there is nobody who may be killed.
  */
-int mcx_kill(struct mem_cgroup *top, unsigned long scale, bool impatient)
+int mcx_kill(struct mem_cgroup *top, unsigned long scale, bool impatient,
+	     struct mcx_death *death)
 {
-	struct mcx_death death;
 	struct mem_cgroup *group;
 	struct task_struct *p;
 	struct mcx_use use;
@@ -343,15 +357,12 @@ int mcx_kill(struct mem_cgroup *top, unsigned long scale, bool impatient)
 		return PTR_ERR_OR_ZERO(p);
 	}
 	group = mcx_group_of(use.memcg, top);
-	death.pid = task_tgid_nr(p);
-	get_task_comm(death.comm, p);
-	death.pages = use.pages;
-	death.group = group;
+	death->pid = task_tgid_nr(p);
+	get_task_comm(death->comm, p);
+	death->pages = use.pages;
+	death->group = group;
 	killed = group ? mcx_kill_group(group) : mcx_kill_sharers(&use);
 	rcu_read_unlock();
 	mmdrop(use.mm);
-	if (!killed)
-		return -EAGAIN;
-	mcx_report(top, &death, killed);
-	return killed;
+	return killed ?: -EAGAIN;
 }

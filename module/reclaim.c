@@ -220,12 +220,19 @@ void mcx_reclaim_kick(struct mcx_memcg *m)
 }
 
 /*
- * How many may serve a cgroup at once. Never all: what blocks its passes, a file
- * system whose server is gone, may block them for good.
+ * How many may serve a cgroup at once: as many as there are CPUs. No spare beside
+ * these: what blocks its passes, a file system whose server is gone, may block them
+ * for good, and the spares are for the others then.
  */
 static unsigned int mcx_most_workers(struct mcx_memcg *m)
 {
-	return min(mcx_cpu_workers(m), num_online_cpus() / 2 + 1);
+	return min(mcx_cpu_workers(m), num_online_cpus());
+}
+
+/* The same if those who serve it do not get on. */
+static unsigned int mcx_most_helpers(struct mcx_memcg *m)
+{
+	return max(mcx_most_workers(m) / 2 + 1, 2U);
 }
 
 /**
@@ -247,7 +254,7 @@ void mcx_reclaim_nudge(struct mcx_memcg *m)
 	if (!list_empty(&m->run))
 		mcx_wake_worker();
 	else if (m->serving && mcx_overdue(m->taken_at) &&
-		 m->serving < max(mcx_most_workers(m), 2U))
+		 m->serving < mcx_most_helpers(m))
 		mcx_enqueue(m);
 	spin_unlock_irq(&run_lock);
 }

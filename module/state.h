@@ -173,8 +173,8 @@ struct mcx_conf {
  * @last: jiffies of the last look
  * @since: jiffies since when there has been nothing to reclaim above the limit;
  *	0: there is, or it is not exceeded
- * @low: the lowest usage at a window's begin or end above the limit, in pages;
- *	0: none yet
+ * @low: the lowest usage at the begin of a window, in pages, of those in a row
+ *	that were over without a decision; 0: none yet
  * @dirty: pages to be written and being written, when they were counted last
  * @flushed: jiffies when they were counted last
  * @killed: jiffies when somebody was killed last

@@ -75,7 +75,7 @@ bool mcx_stuck_kills(struct mcx_memcg *m)
 
 	return READ_ONCE(m->conf.stuck) == MCX_STUCK_KILL &&
 	       mcx_stuck_over_high(m) &&
-	       page_counter_read(m->counter) - slack > high;
+	       page_counter_read(m->counter) > high + slack;
 }
 
 /*
@@ -161,7 +161,10 @@ static bool mcx_stuck_over(struct mcx_memcg *m)
 /* Who is asked to shed memory does, or exits: that takes its time. */
 static bool mcx_stuck_falls(struct mcx_memcg *m, unsigned long least)
 {
-	return page_counter_read(m->counter) + least <= m->stuck.low;
+	if (page_counter_read(m->counter) + least > m->stuck.low)
+		return false;
+	m->stuck.excused = 0;
+	return true;
 }
 
 /*
@@ -177,8 +180,10 @@ static bool mcx_stuck_writes(struct mcx_memcg *m)
 static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
+	m->stuck.low = 0;
 	if (!test_and_set_bit(MCX_IS_STUCK, &m->flags)) {
 		mcx_stuck_count(1);
+		WRITE_ONCE(m->stuck.impatient, false);
 		set_bit(MCX_ACTING, &m->flags);
 		return MCX_STUCK_DECIDED;
 	}
@@ -209,11 +214,10 @@ static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
 	}
 	if (!mcx_stuck_over(m))
 		return MCX_STUCK_NO_NEWS;
-	if (mcx_stuck_falls(m, least) || mcx_stuck_writes(m)) {
-		mcx_stuck_open(m);
-		return MCX_STUCK_NO_NEWS;
-	}
-	return mcx_stuck_window_over(m);
+	if (!mcx_stuck_falls(m, least) && !mcx_stuck_writes(m))
+		return mcx_stuck_window_over(m);
+	mcx_stuck_open(m);
+	return MCX_STUCK_NO_NEWS;
 }
 
 /**
@@ -254,6 +258,7 @@ void mcx_stuck_end(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
 	m->stuck.excused = 0;
+	m->stuck.low = 0;
 	WRITE_ONCE(m->stuck.impatient, false);
 	clear_bit(MCX_KILLED, &m->flags);
 	clear_bit(MCX_NO_VICTIM, &m->flags);
@@ -272,7 +277,6 @@ void mcx_stuck_renew(struct mcx_memcg *m)
 {
 	mcx_stuck_end(m);
 	WRITE_ONCE(m->stuck.since, 0);
-	m->stuck.low = 0;
 }
 
 /**

@@ -6,7 +6,8 @@
  *
  * Locking: runs in workers, without run_lock. MCX_ACTING keeps it to one worker at a
  * time for each cgroup; kill_lock to one in all, so that nested cgroups which find
- * the same at the same time do not kill for it one each.
+ * the same at the same time do not kill for it one each. Nothing is allocated with
+ * that held, or reclaim that blocks would block all workers.
  */
 #include <linux/atomic.h>
 #include <linux/backing-dev-defs.h>
@@ -61,10 +62,23 @@ static unsigned long mcx_stuck_scale(struct mcx_memcg *m)
 	       page_counter_read(&m->memcg->swap);
 }
 
+static int mcx_stuck_kill_locked(struct mcx_memcg *m, struct mcx_death *death)
+{
+	int killed = 0;
+
+	mutex_lock(&kill_lock);
+	/* It may have become somebody else's business meanwhile. */
+	if (mcx_memcg_managed(m) && mcx_stuck_kills(m))
+		killed = mcx_kill(m->memcg, mcx_stuck_scale(m),
+				  READ_ONCE(m->stuck.impatient), death);
+	mutex_unlock(&kill_lock);
+	return killed;
+}
+
 static void mcx_stuck_kill(struct mcx_memcg *m)
 {
-	int killed = mcx_kill(m->memcg, mcx_stuck_scale(m),
-			      READ_ONCE(m->stuck.impatient));
+	struct mcx_death death;
+	int killed = mcx_stuck_kill_locked(m, &death);
 
 	if (!killed) {
 		set_bit(MCX_NO_VICTIM, &m->flags);
@@ -74,6 +88,7 @@ static void mcx_stuck_kill(struct mcx_memcg *m)
 	if (killed > 0) {
 		mcx_stat_add(m, stuck_kill, killed);
 		WRITE_ONCE(m->stuck.impatient, false);
+		mcx_kill_report(m->memcg, &death, killed);
 	}
 	clear_bit(MCX_NO_VICTIM, &m->flags);
 	WRITE_ONCE(m->stuck.killed, jiffies);
@@ -98,10 +113,8 @@ void mcx_stuck_act(struct mcx_memcg *m, enum mcx_stuck_news news)
 		/* Whoever was rationed is not any more. */
 		wake_up_all(&m->waiters);
 	}
-	mutex_lock(&kill_lock);
 	if (mcx_memcg_managed(m) && mcx_stuck_kills(m))
 		mcx_stuck_kill(m);
-	mutex_unlock(&kill_lock);
 	mcx_events_notify(m);
 	clear_bit(MCX_ACTING, &m->flags);
 }
