@@ -131,7 +131,7 @@ bool notrace mcx_owed_add_delay(unsigned int ms)
 /**
  * mcx_owed_add_pages() - current charged pages to a cgroup that is not its own
  * @counter: memory counter of that
- * @nr_pages: how many
+ * @nr_pages: how many; counted in whole batches, as all debt is
  *
  * One such cgroup at a time is remembered, the last.
  *
@@ -153,30 +153,30 @@ void notrace mcx_owed_add_pages(struct page_counter *counter,
 	e->pages = nr_pages;
 }
 
-/**
- * mcx_owed_any() - does current owe anything of this kind
- *
- * Context: task.
- * Return: true if it does.
- */
-bool notrace mcx_owed_any(void)
+static notrace struct mcx_owed mcx_owed_read(struct mcx_owed_entry *e, u64 word)
 {
-	u64 word;
+	struct mcx_owed owed = { .ms = FIELD_GET(ENTRY_MS, word) };
 
-	return mcx_owed_of_current(&word);
+	if (word & ENTRY_PAGES) {
+		owed.counter = e->counter;
+		owed.pages = e->pages;
+	}
+	return owed;
 }
 
 /**
- * mcx_owed_elsewhere() - does current owe pages of another cgroup
+ * mcx_owed_see() - what current owes
  *
  * Context: task.
- * Return: true if it does.
+ * Return: zeroes if nothing.
  */
-bool notrace mcx_owed_elsewhere(void)
+struct mcx_owed notrace mcx_owed_see(void)
 {
+	struct mcx_owed_entry *e;
 	u64 word;
 
-	return mcx_owed_of_current(&word) && word & ENTRY_PAGES;
+	e = mcx_owed_of_current(&word);
+	return e ? mcx_owed_read(e, word) : (struct mcx_owed){};
 }
 
 /**
@@ -192,14 +192,9 @@ struct mcx_owed notrace mcx_owed_take(void)
 	u64 word;
 
 	e = mcx_owed_of_current(&word);
-	if (!e)
-		return owed;
-	owed.ms = FIELD_GET(ENTRY_MS, word);
-	if (word & ENTRY_PAGES) {
-		owed.counter = e->counter;
-		owed.pages = e->pages;
-	}
-	if (atomic64_cmpxchg(&e->word, word, 0) != word)
+	if (e)
+		owed = mcx_owed_read(e, word);
+	if (e && atomic64_cmpxchg(&e->word, word, 0) != word)
 		return (struct mcx_owed){};
 	return owed;
 }

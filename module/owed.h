@@ -21,8 +21,7 @@ struct mcx_owed {
 
 bool mcx_owed_add_delay(unsigned int ms);
 void mcx_owed_add_pages(struct page_counter *counter, unsigned long nr_pages);
-bool mcx_owed_any(void);
-bool mcx_owed_elsewhere(void);
+struct mcx_owed mcx_owed_see(void);
 struct mcx_owed mcx_owed_take(void);
 
 #endif /* MCX_OWED_H */

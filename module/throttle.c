@@ -79,6 +79,7 @@ enum mcx_caller {
 	MCX_CALLER_NEW,
 	MCX_CALLER_CHARGE,	/* in the middle of the kernel */
 	MCX_CALLER_RETURN,	/* on return to user mode, no lock held */
+	MCX_CALLER_ELSEWHERE,	/* the same, for another cgroup than its own */
 	MCX_CALLER_GUEST,	/* KVM entry, vcpu->mutex held */
 	MCX_CALLER_OTHER,	/* io_uring: reclaim nothing there */
 };
@@ -280,6 +281,30 @@ static notrace enum mcx_caller mcx_route(unsigned long parent_ip,
 	}
 	rcu_read_unlock();
 	return caller;
+}
+
+/*
+ * Current's own cgroup is the kernel's business, but it charged another one. Where
+ * the kernel's handler has nothing to do it would only forget the debt.
+ */
+static notrace enum mcx_caller mcx_route_elsewhere(unsigned long parent_ip)
+{
+	enum mcx_caller caller;
+	struct mem_cgroup *memcg;
+	bool ours;
+
+	if (!mcx_owed_see().pages)
+		return MCX_CALLER_NEW;
+	caller = mcx_caller_of(parent_ip);
+	if (caller == MCX_CALLER_RETURN)
+		return MCX_CALLER_ELSEWHERE;
+	if (caller != MCX_CALLER_CHARGE && caller != MCX_CALLER_GUEST)
+		return MCX_CALLER_NEW;
+	rcu_read_lock();
+	memcg = mcx_current_memcg();
+	ours = memcg && mcx_all_ours(memcg);
+	rcu_read_unlock();
+	return ours ? caller : MCX_CALLER_NEW;
 }
 
 /* One slice. Returns false if there is no reason to wait on. */
@@ -517,20 +542,31 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 	mcx_memcg_put(own);
 }
 
+/* Is there a wait in one of the cgroups from this one up? Under RCU. */
+static bool mcx_would_wait(struct page_counter *counter, unsigned long nr_pages)
+{
+	struct mcx_memcg *m = counter ? mcx_memcg_nearest(counter) : NULL;
+
+	for (; m; m = rcu_dereference(m->up))
+		if (mcx_delay(m, nr_pages) || mcx_cpu_owes(m))
+			return true;
+	return false;
+}
+
 /* Would current be held on its return to user mode, by us or by the kernel? */
 static bool mcx_must_wait(unsigned int debt)
 {
+	struct mcx_owed owed = mcx_owed_see();
+	unsigned long nr_pages = mcx_debt_pages(debt);
 	struct mem_cgroup *memcg;
-	struct mcx_memcg *m;
 	bool wait;
 
 	rcu_read_lock();
 	memcg = mcx_current_memcg();
-	wait = mcx_owed_any() || (memcg && !mcx_all_ours(memcg));
-	m = memcg ? mcx_memcg_nearest(&memcg->memory) : NULL;
-	for (; m && !wait; m = rcu_dereference(m->up))
-		wait = mcx_delay(m, mcx_debt_pages(debt)) ||
-		       mcx_cpu_owes(m);
+	wait = owed.ms || (memcg && !mcx_all_ours(memcg)) ||
+	       (nr_pages > owed.pages &&
+		mcx_would_wait(mcx_own_counter(), nr_pages - owed.pages)) ||
+	       (owed.pages && mcx_would_wait(owed.counter, owed.pages));
 	rcu_read_unlock();
 	return wait;
 }
@@ -589,10 +625,15 @@ static void mcx_pay(unsigned int debt)
 	u64 left = MCX_ENTRY_NS;
 	bool paid;
 
+	paid = mcx_pay_elsewhere(&owed, &left);
 	/* The debt has them all. */
-	nr_pages -= min(nr_pages, owed.pages);
-	paid = mcx_pay_elsewhere(&owed, &left) &&
-	       mcx_pay_pages(NULL, nr_pages, &left);
+	if (paid && owed.pages) {
+		nr_pages -= min(nr_pages, owed.pages);
+		debt = DIV_ROUND_UP(nr_pages, MCX_BATCH);
+		debt = min(debt, (unsigned int)MCX_DEBT_MAX);
+	}
+	if (paid && nr_pages)
+		paid = mcx_pay_pages(NULL, nr_pages, &left);
 	if (!paid)
 		current->memcg_nr_pages_over_high += debt;
 	if ((u64)owed.ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
@@ -647,6 +688,7 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
 {
+	enum mcx_caller caller;
 	unsigned long to = 0;
 
 	/* 6.12 comes here at every TIF_NOTIFY_RESUME. */
@@ -654,11 +696,13 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 	    current->flags & PF_KTHREAD)
 		return;
 
-	switch (mcx_route(parent_ip, mcx_gfp_of(fregs), MCX_DEFER_MAX)) {
+	caller = mcx_route(parent_ip, mcx_gfp_of(fregs), MCX_DEFER_MAX);
+	if (caller == MCX_CALLER_NEW)
+		caller = mcx_route_elsewhere(parent_ip);
+	switch (caller) {
 	case MCX_CALLER_NEW:
-		if (!mcx_owed_elsewhere() ||
-		    mcx_caller_of(parent_ip) != MCX_CALLER_RETURN)
-			return;
+		return;
+	case MCX_CALLER_ELSEWHERE:
 		atomic_inc(&nr_inside);
 		to = (unsigned long)mcx_pay_first;
 		break;
@@ -740,7 +784,7 @@ void notrace mcx_throttle_charge(struct page_counter *counter,
 	if (delay)
 		mcx_owed_add_delay(delay);
 	if (counter)
-		mcx_owed_add_pages(counter, nr_pages);
+		mcx_owed_add_pages(counter, round_up(nr_pages, MCX_BATCH));
 	debt = current->memcg_nr_pages_over_high;
 	if (debt < MCX_DEBT_MAX)
 		current->memcg_nr_pages_over_high =
