@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # How often the paced thread waited longer than so long; one curve per cell.
 set terminal svg size 900,520 font "sans-serif,12" background "white"
-set title "M1 on ".kernel.": waits for 64 new pages"
+set title measure." on ".kernel.": waits for 64 new pages"
 set logscale xy
 set xlabel "longer than ... ms"
 set ylabel "part of the samples"

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,6 +24,7 @@
 
 #define MODULE_FILE	"/mcx/memcg_ext.ko"
 #define MODULE_PARAMS	"/mcx/modparams"
+#define SWAP_DISK	"/dev/vdd"
 
 uint64_t now_ns(void)
 {
@@ -566,6 +568,19 @@ void setting(const char *path, const char *value)
 void thp_off(void)
 {
 	setting("/sys/kernel/mm/transparent_hugepage/enabled", "never");
+}
+
+void swap_off(void)
+{
+	swapoff(SWAP_DISK);
+}
+
+int swap_on(void)
+{
+	if (swapon(SWAP_DISK, 0))
+		return -errno;
+	atexit(swap_off);
+	return 0;
 }
 
 void dirty_limit_far(void)

@@ -120,6 +120,8 @@ uint64_t random64(void);	/* fixed seed: the same run, the same figures */
 /* Sets a file under /proc/sys or /sys for the life of the program. */
 void setting(const char *path, const char *value);
 void thp_off(void);		/* no transparent huge pages, likewise */
+int swap_on(void);		/* the guest's swap disk, likewise */
+void swap_off(void);		/* or earlier */
 /*
  * Writeback starts early, and writers are slowed down late. With the defaults a
  * new cgroup's writers may sleep in balance_dirty_pages() for 2 s, or not: that

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * filewriter: N writers inside one cgroup, each rewriting its own file.
+ * filewriter: N writers inside one cgroup, each rewriting its own file, or its
+ * own anonymous memory.
  *
- * The page cache load of the measurements M1 and M2. The parent stays outside
+ * The load of the measurements M1 and M2. The parent stays outside
  * the cgroup and owns the write buffer, so that nothing but page cache (and the
  * few pages of a forked task) is charged to the cgroup under test. Writers move
  * themselves, wait until all are there, and start together.
  *
  * Files are rewritten in place: without a limit every pass after the first
  * finds its pages cached and charges nothing, at a limit every pass charges all
- * of them again. That is what makes the same program the reference.
+ * of them again. That is what makes the same program the reference. Memory is
+ * rewritten in place, too, and goes to swap and back at a limit.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,6 +45,7 @@ struct options {
 	bool map;
 	bool truncate;
 	bool keep;
+	bool anon;
 	bool wait;
 	bool phases;
 	bool ticks;
@@ -129,19 +132,33 @@ static void file_name(char *path, size_t size, int i)
 	snprintf(path, size, "%s/filewriter.%d.%d", opt.dir, shared->owner, i);
 }
 
-static int write_pass(struct writer *me, int fd)
+/* What a writer writes to: the file, or @memory if it is not NULL. */
+struct target {
+	int fd;
+	char *memory;
+};
+
+static ssize_t write_block(const struct target *t, size_t len, size_t at)
+{
+	if (!t->memory)
+		return pwrite(t->fd, buffer, len, at);
+	memcpy(t->memory + at, buffer, len);
+	return len;
+}
+
+static int write_pass(struct writer *me, const struct target *t)
 {
 	uint64_t start = now_ns();
 	size_t done, chunk;
 	ssize_t ret;
 
-	if (opt.truncate && ftruncate(fd, 0))
+	if (opt.truncate && ftruncate(t->fd, 0))
 		return -errno;
 	for (done = 0; done < opt.size && !time_is_up(); done += ret) {
 		chunk = opt.block;
 		if (chunk > opt.size - done)
 			chunk = opt.size - done;
-		ret = pwrite(fd, buffer, chunk, done);
+		ret = write_block(t, chunk, done);
 		if (ret < 0)
 			return -errno;
 		me->bytes += ret;
@@ -180,16 +197,16 @@ static void end_phase(int *phase)
 		nap_ms(1);
 }
 
-static int writer_passes(struct writer *me, int fd)
+static int writer_passes(struct writer *me, const struct target *t)
 {
 	int err, phase = 0;
 
 	while (!time_is_up() && (!opt.passes || me->passes < opt.passes)) {
-		err = write_pass(me, fd);
+		err = write_pass(me, t);
 		end_phase(&phase);
 		/* A pass cut short by the clock leaves holes: not to be read. */
 		if (!err && opt.map && !time_is_up())
-			err = map_pass(me, fd);
+			err = map_pass(me, t->fd);
 		end_phase(&phase);
 		if (err)
 			return err;
@@ -205,20 +222,39 @@ static void wait_for_go(void)
 		nap_ms(2);
 }
 
+static int open_target(struct target *t, int i)
+{
+	char path[512];
+
+	*t = (struct target) { .fd = -1 };
+	if (opt.anon) {
+		t->memory = mmap(NULL, opt.size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		return t->memory == MAP_FAILED ? -errno : 0;
+	}
+	file_name(path, sizeof(path), i);
+	t->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	return t->fd < 0 ? -errno : 0;
+}
+
+static void close_target(const struct target *t)
+{
+	if (t->memory)
+		munmap(t->memory, opt.size);
+	else
+		close(t->fd);
+}
+
 static void *writer_run(void *arg)
 {
 	struct writer *me = arg;
-	char path[512];
-	int fd;
+	struct target t;
 
-	file_name(path, sizeof(path), me - shared->writer);
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		me->error = errno;
+	me->error = -open_target(&t, me - shared->writer);
 	wait_for_go();
-	if (fd >= 0) {
-		me->error = -writer_passes(me, fd);
-		close(fd);
+	if (!me->error) {
+		me->error = -writer_passes(me, &t);
+		close_target(&t);
 	}
 	return NULL;
 }
@@ -446,14 +482,15 @@ static int run(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: filewriter [-g CGROUP] [-d DIR] [-w WRITERS] [-s SIZE] [-b SIZE] [-t SECONDS] [-p PASSES] [-TmukWPi]\n"
+	fputs("usage: filewriter [-g CGROUP] [-d DIR] [-w WRITERS] [-s SIZE] [-b SIZE] [-t SECONDS] [-p PASSES] [-aTmukWPi]\n"
 	      "  -g CGROUP   directory of the cgroup the writers move into\n"
 	      "  -d DIR      where the files are made (/scratch)\n"
 	      "  -w WRITERS  number of writers (1)\n"
-	      "  -s SIZE     size of each writer's file, with K, M or G (64M)\n"
+	      "  -s SIZE     size of each writer's file or memory, with K, M or G (64M)\n"
 	      "  -b SIZE     size of one write (4K)\n"
 	      "  -t SECONDS  stop after this time\n"
 	      "  -p PASSES   stop after this many passes (1 if there is no -t)\n"
+	      "  -a          anonymous memory instead of files; not with -m, -u\n"
 	      "  -T          writers are threads of one process\n"
 	      "  -m          after each pass map the file and read every page\n"
 	      "  -u          truncate the file before each pass\n"
@@ -486,7 +523,7 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "g:d:w:s:b:t:p:TmukWPih")) != -1) {
+	while ((c = getopt(argc, argv, "g:d:w:s:b:t:p:aTmukWPih")) != -1) {
 		switch (c) {
 		case 'g': opt.cgroup = optarg; break;
 		case 'd': opt.dir = optarg; break;
@@ -495,6 +532,7 @@ static void parse(int argc, char **argv)
 		case 'b': opt.block = parse_size(optarg); break;
 		case 't': opt.seconds = atof(optarg); break;
 		case 'p': opt.passes = strtoul(optarg, NULL, 0); break;
+		case 'a': opt.anon = true; break;
 		case 'T': opt.threads = true; break;
 		case 'm': opt.map = true; break;
 		case 'u': opt.truncate = true; break;
@@ -507,7 +545,8 @@ static void parse(int argc, char **argv)
 		}
 	}
 	if (opt.writers < 1 || opt.writers > MAX_WRITERS || !opt.size ||
-	    !opt.block || optind < argc) {
+	    !opt.block || (opt.anon && (opt.map || opt.truncate)) ||
+	    optind < argc) {
 		usage(stderr);
 		exit(2);
 	}
