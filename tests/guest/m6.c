@@ -10,9 +10,8 @@
  * one per instruction, which this program checks first, with a loop whose
  * instructions it knows. Anywhere else it skips.
  *
- * A cell is many short repeats of one charge batch or a few. The timer
- * interrupt lands in some of them, and work of the kernel that is not ours; so
- * the middle half of the repeats is averaged. Cells alternate.
+ * A cell is many short repeats of one charge batch or a few, of which the middle
+ * half is averaged (libcount.h). Cells alternate.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -32,6 +31,7 @@
 
 #include "lib.h"
 #include "libbench.h"
+#include "libcount.h"
 #include "libpolicy.h"
 
 #define CG		"mcx-test-m6"
@@ -195,28 +195,17 @@ static bool wanted(const struct op *op)
 	return !op->bench || opt.bench;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Mean of the middle half, per operation. */
+/* Per operation. */
 static double measure(const struct op *op)
 {
 	static uint64_t v[MAX_REPEATS];
-	double sum = 0;
-	int i, from = opt.repeats / 4, to = opt.repeats - from;
+	int i;
 
 	for (i = 0; i < 8; i++)
 		op->once();	/* settle caches and per-CPU lists */
 	for (i = 0; i < opt.repeats; i++)
 		v[i] = op->once();
-	qsort(v, opt.repeats, sizeof(*v), by_value);
-	for (i = from; i < to; i++)
-		sum += v[i];
-	return sum / (to - from) / op->n;
+	return middle_mean(v, opt.repeats) / op->n;
 }
 
 /*
@@ -256,29 +245,6 @@ static void measure_all(enum state state, int round)
 		op->seen[state][round] = cost;
 		op->cost[state] += op->seen[state][round] / opt.rounds;
 	}
-}
-
-/* A thousand times two instructions, and a few around them. */
-static uint64_t known_loop(void)
-{
-	uint64_t start = __rdtsc();
-	unsigned long n = 1000;
-
-	__asm__ volatile("1: dec %0\n\tjnz 1b" : "+r" (n) : : "cc");
-	return __rdtsc() - start;
-}
-
-static bool clock_counts_instructions(void)
-{
-	uint64_t v[9];
-	double median;
-	size_t i;
-
-	for (i = 0; i < sizeof(v) / sizeof(*v); i++)
-		v[i] = known_loop();
-	median = quantile(v, sizeof(v) / sizeof(*v), .5);
-	ktap_note("2000 instructions and a few took %.0f ticks", median);
-	return median >= 2000 && median < 2020;
 }
 
 /* How many functions ftrace holds, and whether one of them is ours. */
