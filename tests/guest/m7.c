@@ -4,7 +4,7 @@
  * charge batch with 1 to 10,000 of them and with up to 16 one below the other, the
  * module's own memory for each, what a cgroup costs that is not managed, and how
  * long it takes to enable, list and unload. Without -B it is a test, with 1 and
- * 1,000 of them.
+ * 1,000 of them. (m7b.c is M7 with many CPUs.)
  *
  * For a VM whose clock counts instructions (libcount.h): there a time is that of
  * a CPU that executes 10^9 of them a second, whatever this is emulated on, and
