@@ -97,7 +97,7 @@ static void test_siblings(const char *limit)
 
 	if (!setup(limit, "1")) {
 		if (trace_start(&tracer, TOP, LIMIT, A " " B) ||
-		    writers_start(&a, A, "8") || writers_start(&b, B, "8")) {
+		    writers_start(&a, A, "6") || writers_start(&b, B, "6")) {
 			ktap_ok(false, "cannot start writers");
 			exit(1);
 		}
