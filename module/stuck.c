@@ -38,6 +38,7 @@
 #define MCX_STUCK_PROGRESS	((13UL << 20) >> PAGE_SHIFT)
 /* Windows in a row that a disk is waited for: a minute by default. */
 #define MCX_STUCK_EXCUSES	12U
+
 /* The length of a window. */
 static unsigned int mcx_stuck_length_ms(struct mcx_memcg *m)
 {

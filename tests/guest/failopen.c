@@ -78,6 +78,8 @@ static const struct lost {
 	  "cpu degraded kernel function task_sched_runtime not found" },
 	{ "memcg_page_state", MANAGES,
 	  "flush off kernel function memcg_page_state not found\n" },
+	{ "mem_cgroup_flush_stats", MANAGES,
+	  "flush off kernel function mem_cgroup_flush_stats not found\n" },
 	{ "wakeup_flusher_threads", MANAGES,
 	  "flush off kernel function wakeup_flusher_threads not found\n" },
 	{ "ipmodify", MANAGES, "throttle degraded " },
