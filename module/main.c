@@ -43,9 +43,12 @@ static int __init mcx_init(void)
 	mcx_wq = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!mcx_wq)
 		return -ENOMEM;
-	ret = mcx_reclaim_init();
+	ret = mcx_state_init();
 	if (ret)
 		goto err_wq;
+	ret = mcx_reclaim_init();
+	if (ret)
+		goto err_state;
 	/* From here on users come; a policy is refused while a module is coming. */
 	ret = mcx_policy_init();
 	if (ret)
@@ -60,6 +63,8 @@ err_debug:
 	mcx_debug_exit();
 err_reclaim:
 	mcx_reclaim_exit();
+err_state:
+	mcx_state_exit();
 err_wq:
 	destroy_workqueue(mcx_wq);
 	return ret;

@@ -47,6 +47,8 @@ static DECLARE_DELAYED_WORK(sync_work, mcx_sync_work);
 /* The same, but later: it must not put that off. */
 static DECLARE_DELAYED_WORK(look_work, mcx_sync_work);
 static LIST_HEAD(all_memcgs);
+/* Of its own: most of 512 bytes would be lost in the next size of kmalloc(). */
+static struct kmem_cache *memcg_cache;
 static unsigned int walk_nr;
 
 /*
@@ -99,7 +101,7 @@ static void mcx_memcg_free(struct rcu_head *rcu)
 
 	css_put(&m->memcg->css);
 	free_percpu(m->stat);
-	kfree(m);
+	kmem_cache_free(memcg_cache, m);
 }
 
 /**
@@ -122,12 +124,12 @@ static struct mcx_memcg *mcx_memcg_alloc(struct mem_cgroup *memcg)
 	struct mcx_memcg *m;
 
 	old = set_active_memcg(parent ? mem_cgroup_from_css(parent) : NULL);
-	m = kzalloc(sizeof(*m), GFP_KERNEL_ACCOUNT);
+	m = kmem_cache_zalloc(memcg_cache, GFP_KERNEL_ACCOUNT);
 	if (m) {
 		m->stat = alloc_percpu_gfp(struct mcx_stat_cpu,
 					   GFP_KERNEL_ACCOUNT);
 		if (!m->stat) {
-			kfree(m);
+			kmem_cache_free(memcg_cache, m);
 			m = NULL;
 		}
 	}
@@ -883,6 +885,18 @@ void mcx_state_stop(void)
 }
 
 /**
+ * mcx_state_init() - get ready to make objects
+ *
+ * Context: Process, from module init only.
+ * Return: 0 or -ENOMEM.
+ */
+int mcx_state_init(void)
+{
+	memcg_cache = KMEM_CACHE(mcx_memcg, SLAB_ACCOUNT | SLAB_HWCACHE_ALIGN);
+	return memcg_cache ? 0 : -ENOMEM;
+}
+
+/**
  * mcx_state_exit() - free what is left
  *
  * Hooks, files and workers must be gone.
@@ -893,4 +907,5 @@ void mcx_state_exit(void)
 {
 	/* Waits for the callbacks that free the last objects. */
 	rcu_barrier();
+	kmem_cache_destroy(memcg_cache);
 }

@@ -333,6 +333,7 @@ struct mcx_memcg {
 
 extern struct workqueue_struct *mcx_wq;
 
+int mcx_state_init(void);
 void mcx_state_stop(void);
 void mcx_state_exit(void);
 void mcx_state_clear(void);
