@@ -630,7 +630,7 @@ static void mcx_pay(unsigned int debt)
 	if (paid && owed.pages) {
 		nr_pages -= min(nr_pages, owed.pages);
 		debt = DIV_ROUND_UP(nr_pages, MCX_BATCH);
-		debt = min(debt, (unsigned int)MCX_DEBT_MAX);
+		debt = min_t(unsigned int, debt, MCX_DEBT_MAX);
 	}
 	if (paid && nr_pages)
 		paid = mcx_pay_pages(NULL, nr_pages, &left);
