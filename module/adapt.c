@@ -7,13 +7,14 @@
  *
  * headroom, below memory.max: what tasks charge within one entry into the
  * kernel cannot be stopped. It is the largest that usage was seen to pass the
- * pacing mark by (mcx_memcg.burst), in this window or the one before, and a
- * quarter. A window ends when it is old enough and MCX_WINDOW_SAMPLES were
- * taken in it: time in which nothing comes near the limit teaches nothing. The
- * first counts as if MCX_INITIAL_BURST had been seen before, so the headroom
- * starts wide and shrinks to what is needed. It takes MCX_WINDOW_FIRST, and each
- * one twice the last, up to MCX_WINDOW: the longer something went well, the more
- * seldom what does not go well is forgotten.
+ * pacing mark by (mcx_memcg.burst), in this window or the one before, and
+ * mcx_memcg.doubt quarters of that. A window ends when it is old enough and enough
+ * samples were taken in it: time in which nothing comes near the limit teaches
+ * nothing. The first counts as if MCX_INITIAL_BURST had been seen before, so the
+ * headroom starts wide and shrinks to what is needed. It takes MCX_WINDOW_FIRST,
+ * the second twice and all others four times as long, and as many samples; the
+ * quarters are 8, then 4, then 2: the largest of few says little about the
+ * largest that will be.
  *
  * gap, from the admission mark down to where the workers wake:
  *
@@ -49,14 +50,15 @@
 
 #define MCX_SAMPLE_NS	(10ULL * NSEC_PER_MSEC)
 #define MCX_DECAY_MAX	25
-#define MCX_WINDOW_FIRST	HZ
-#define MCX_WINDOW	(8 * HZ)
-#define MCX_WINDOW_SAMPLES	64
+#define MCX_WINDOW_FIRST	(HZ * 3 / 2)
+#define MCX_WINDOW_SAMPLES	16
 
 /* Pages a second, until measured: low enough to hold nobody for long. */
 #define MCX_INITIAL_RATE	50000
-/* 16 MiB: a dozen writers of 1 MiB each. */
-#define MCX_INITIAL_BURST	((16UL << 20) >> PAGE_SHIFT)
+/* 8 MiB, and with MCX_DOUBT_FIRST three times that: a dozen writers of 1 MiB each. */
+#define MCX_INITIAL_BURST	((8UL << 20) >> PAGE_SHIFT)
+#define MCX_DOUBT_FIRST	8U
+#define MCX_DOUBT_LAST	2U
 /* 16 TiB a second; times the latency it fits in 64 bits. */
 #define MCX_ARRIVAL_MAX	BIT_ULL(32)
 /* A worker that was not scheduled for that long is no fault of the distance. */
@@ -74,7 +76,7 @@ void mcx_adapt_init_memcg(struct mcx_memcg *m)
 	m->burst = MCX_INITIAL_BURST;
 	m->burst_old = MCX_INITIAL_BURST;
 	m->burst_at = jiffies;
-	m->window = MCX_WINDOW_FIRST;
+	m->doubt = MCX_DOUBT_FIRST;
 	m->boost = MCX_GAP_MAX;
 }
 
@@ -113,11 +115,13 @@ static void mcx_learn_latency(struct mcx_memcg *m, u64 now)
 /* Usage passed the pacing mark by so much before its tasks were held. */
 static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 {
+	unsigned int longer = MCX_DOUBT_FIRST / m->doubt;
+
 	if (seen > READ_ONCE(m->burst_new))
 		WRITE_ONCE(m->burst_new, seen);
-	if (++m->samples >= MCX_WINDOW_SAMPLES &&
-	    time_after(jiffies, m->burst_at + m->window)) {
-		m->window = min(2 * m->window, (unsigned long)MCX_WINDOW);
+	if (++m->samples >= longer * MCX_WINDOW_SAMPLES &&
+	    time_after(jiffies, m->burst_at + longer * MCX_WINDOW_FIRST)) {
+		WRITE_ONCE(m->doubt, max(m->doubt / 2, MCX_DOUBT_LAST));
 		m->burst_old = m->burst_new;
 		m->burst_new = 0;
 		m->burst_at = jiffies;

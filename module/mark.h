@@ -54,7 +54,8 @@ static inline unsigned long mcx_headroom(struct mcx_memcg *m, unsigned long max)
 {
 	unsigned long burst = READ_ONCE(m->burst);
 
-	burst += burst / 4 + MCX_BATCH * num_online_cpus();
+	burst += burst * READ_ONCE(m->doubt) / 4;
+	burst += MCX_BATCH * num_online_cpus();
 	burst -= min(burst, mcx_learned_gap(m, max / 3 * 2) / 2);
 	return clamp(burst, max / 32, max / 3);
 }

@@ -231,6 +231,7 @@ struct mcx_cpu {
  * @policy: the policy in effect, of this cgroup or the nearest ancestor; RCU
  * @burst: pages by which usage was seen to pass the pacing mark before its
  *	tasks could be held; see adapt.c for this and what follows
+ * @doubt: quarters of @burst that are kept free besides
  * @gap: pages between the admission mark and where the workers wake, as far as
  *	they can be predicted
  * @boost: more of them, for what cannot
@@ -263,7 +264,6 @@ struct mcx_cpu {
  *	@charged_then: whoever takes a sample
  * @burst_old: of the window before
  * @burst_at: jiffies when this window began
- * @window: how long it is, in jiffies
  * @samples: taken in it
  * @arrival: pages charged a second, the highest of late
  * @charged_then: pages charged until the last sample
@@ -281,6 +281,7 @@ struct mcx_memcg {
 	struct mcx_memcg __rcu *up;
 	struct mcx_policy __rcu *policy;
 	unsigned long burst;
+	unsigned int doubt;
 	unsigned long gap;
 	unsigned long boost;
 	unsigned long peak;
@@ -313,7 +314,6 @@ struct mcx_memcg {
 	unsigned long burst_new;
 	unsigned long burst_old;
 	unsigned long burst_at;
-	unsigned long window;
 	unsigned int samples;
 	u64 arrival;
 	u64 charged_then;
