@@ -116,6 +116,7 @@ static void mcx_learn_latency(struct mcx_memcg *m, u64 now)
 static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 {
 	unsigned int longer = MCX_DOUBT_FIRST / m->doubt;
+	unsigned long least;
 
 	if (seen > READ_ONCE(m->burst_new))
 		WRITE_ONCE(m->burst_new, seen);
@@ -127,7 +128,10 @@ static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 		m->burst_at = jiffies;
 		m->samples = 0;
 	}
-	WRITE_ONCE(m->burst, max(m->burst_old, m->burst_new));
+	/* Where none was seen yet, none may have had the time. */
+	least = MCX_INITIAL_BURST / MCX_DOUBT_FIRST *
+		(m->doubt - MCX_DOUBT_LAST);
+	WRITE_ONCE(m->burst, max3(m->burst_old, m->burst_new, least));
 }
 
 /*

@@ -199,7 +199,7 @@ static void gap_follows_rate(void)
 
 	run(&slow, 1, 9);
 	run(&fast, 1, 5);
-	ktap_ok(slow.gap > 0 && slow.gap * 1.5 <= fast.gap,
+	ktap_ok(slow.gap > 0 && slow.gap * 1.25 <= fast.gap,
 		"the gap follows the rate: slow %.2f MiB, fast %.2f MiB",
 		slow.gap / MIB, fast.gap / MIB);
 }
