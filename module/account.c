@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The charge hook: sees every batch of pages charged anywhere, and compares the
- * usage of each managed cgroup above it with its marks.
+ * usage of each managed cgroup above it with its marks. And, while somebody has to
+ * wait, batches given back, which speak for who gives them; see credit.c.
  *
  * page_counter_try_charge() is called once per batch of up to 64 pages, where
  * try_charge_memcg() runs once per charge. 7.x charges from any context, NMI and
@@ -17,6 +18,7 @@
 
 #include "call.h"
 #include "cpu.h"
+#include "credit.h"
 #include "hooks.h"
 #include "mark.h"
 #include "reclaim.h"
@@ -77,6 +79,27 @@ static notrace bool mcx_is_elsewhere(struct page_counter *counter)
 	return own && &own->memory != counter;
 }
 
+/* Current gives back pages: not those that it reclaims. */
+static notrace void mcx_uncharge(struct page_counter *counter,
+				 unsigned long nr_pages)
+{
+	struct mem_cgroup *own;
+	struct mcx_memcg *m;
+
+	if (!in_task() || current->flags & (PF_KTHREAD | PF_IO_WORKER |
+					    PF_USER_WORKER | PF_MEMALLOC))
+		return;
+	rcu_read_lock();
+	own = mcx_current_memcg();
+	if (own && &own->memory == counter) {
+		nr_pages = mcx_credit_give(counter, nr_pages);
+		m = nr_pages ? mcx_memcg_nearest(counter) : NULL;
+		if (m)
+			mcx_stat_add(m, given_pages, nr_pages);
+	}
+	rcu_read_unlock();
+}
+
 static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 			       struct ftrace_ops *ops,
 			       struct ftrace_regs *fregs)
@@ -87,12 +110,17 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	unsigned int delay = 0;
 	bool over = false, elsewhere = false;
 
+	counter = (void *)ftrace_regs_get_argument(fregs, 0);
+	nr_pages = ftrace_regs_get_argument(fregs, 1);
+	if (ip == mcx_hook_uncharge.addr) {
+		if (mcx_hook_called_by(&mcx_hook_uncharge, parent_ip))
+			mcx_uncharge(counter, nr_pages);
+		return;
+	}
 	if (unlikely(ip != mcx_hook_charge.addr)) {
 		mcx_state_hook(ip, fregs);
 		return;
 	}
-	counter = (void *)ftrace_regs_get_argument(fregs, 0);
-	nr_pages = ftrace_regs_get_argument(fregs, 1);
 
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
@@ -113,4 +141,14 @@ struct mcx_hook mcx_hook_charge = {
 	.symbols = { "page_counter_try_charge" },
 	.func = mcx_charge,
 	.feature = MCX_FEAT_ACCOUNT,
+};
+
+struct mcx_hook mcx_hook_uncharge = {
+	.symbols = { "page_counter_uncharge" },
+	/* Pages that are freed; not what was charged ahead, nor slab. */
+	.caller = "uncharge_batch",
+	.with = &mcx_hook_charge,
+	.feature = MCX_FEAT_GIVEN,
+	.optional = true,
+	.on_demand = true,
 };

@@ -128,7 +128,7 @@ static void mcx_learn_burst(struct mcx_memcg *m, unsigned long seen)
 		m->burst_at = jiffies;
 		m->samples = 0;
 	}
-	/* Where none was seen yet, none may have had the time. */
+	/* Where no larger one was seen yet, none may have had the time. */
 	least = MCX_INITIAL_BURST / MCX_DOUBT_FIRST *
 		(m->doubt - MCX_DOUBT_LAST);
 	WRITE_ONCE(m->burst, max3(m->burst_old, m->burst_new, least));

@@ -5,7 +5,7 @@
  * What cannot be found or attached switches off that one part: the kernel's
  * own behaviour remains there. The state is shown in debugfs "features".
  *
- * Locking: written by module init and by the one work item that attaches
+ * Locking: written by module init and by the work items that attach
  * hooks, under lock; readers of .state need none.
  */
 #include <linux/kernel.h>
@@ -33,6 +33,7 @@ static struct {
 	[MCX_FEAT_NOTIFY] = { "notify" },
 	[MCX_FEAT_CPU] = { "cpu" },
 	[MCX_FEAT_FLUSH] = { "flush" },
+	[MCX_FEAT_GIVEN] = { "given" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

@@ -8,8 +8,11 @@
  * our files: both wait for RCU-tasks and patch text, and a file being written
  * holds up rmdir, which holds cgroup_mutex.
  *
+ * What is only of use while tasks are made to wait is attached with the first wait
+ * and detached MCX_DEMAND_TIME after the last, by another work item.
+ *
  * Locking: hooks_mutex guards all of struct mcx_hook but its static part. Only
- * the work item and module exit take it for writing, debugfs for reading.
+ * the work items and module exit take it for writing, debugfs for reading.
  */
 #include <linux/ftrace.h>
 #include <linux/mutex.h>
@@ -29,16 +32,24 @@
 /* How soon to try again what could not be attached: somebody may let go. */
 #define MCX_RETRY_DELAY		(10 * HZ)
 
+/* How long those stay that are only of use while tasks are made to wait. */
+#define MCX_DEMAND_TIME		(30 * HZ)
+
 static void mcx_hooks_work(struct work_struct *work);
+static void mcx_demand_work(struct work_struct *work);
 
 static DEFINE_MUTEX(hooks_mutex);
 static DECLARE_DELAYED_WORK(hooks_work, mcx_hooks_work);
+static DECLARE_DELAYED_WORK(demand_work, mcx_demand_work);
 static bool hooks_wanted;
 static bool hooks_attached;
+/* jiffies of the last mcx_hooks_demand(). */
+static unsigned long demanded_at;
 
 /* The first has those with it that cost an ftrace_ops less, see struct mcx_hook. */
 static struct mcx_hook * const hooks[] = {
 	&mcx_hook_charge,
+	&mcx_hook_uncharge,
 	&mcx_hook_online,
 	&mcx_hook_offline,
 	&mcx_hook_reset,
@@ -53,10 +64,17 @@ static void mcx_hook_find(struct mcx_hook *h)
 		h->name = h->symbols[i];
 		h->addr = mcx_symbol_find(h->name);
 		if (h->addr)
-			return;
+			break;
 	}
-	mcx_feature_off(h->feature, "kernel function %s not found",
-			h->symbols[0]);
+	if (!h->addr) {
+		mcx_feature_off(h->feature, "kernel function %s not found",
+				h->symbols[0]);
+	} else if (h->caller && !mcx_symbol_range(h->caller, &h->caller_from,
+						  &h->caller_size)) {
+		mcx_feature_off(h->feature, "kernel function %s not found",
+				h->caller);
+		h->addr = 0;
+	}
 }
 
 /**
@@ -87,7 +105,8 @@ static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
 	h->ops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
 	ret = ftrace_set_filter_ip(&h->ops, h->addr, 0, 1);
 	for (i = 0; i < ARRAY_SIZE(hooks) && !ret; i++)
-		if (hooks[i]->with == h && hooks[i]->addr)
+		if (hooks[i]->with == h && hooks[i]->addr &&
+		    !hooks[i]->on_demand)
 			ret = ftrace_set_filter_ip(&h->ops, hooks[i]->addr,
 						   0, 0);
 	if (!ret)
@@ -104,6 +123,8 @@ static int mcx_hook_attach(struct mcx_hook *h)
 	if (!h->addr || h->attached)
 		return h->addr ? 0 : -ENOENT;
 
+	if (h->on_demand)
+		return 0;
 	if (h->with) {
 		h->attached = h->with->attached;
 		return h->attached ? 0 : -ENOENT;
@@ -149,6 +170,7 @@ static void mcx_hooks_detach(void)
 	int i;
 
 	WRITE_ONCE(hooks_attached, false);
+	cancel_delayed_work(&demand_work);
 	/*
 	 * Whom the over-high hook sent to us may still be there, and when nobody is,
 	 * somebody may still be on the last instructions of it. Unregistering the
@@ -169,7 +191,7 @@ static int mcx_hooks_attach(void)
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
 		ret = mcx_hook_attach(hooks[i]);
 		/* Nobody may be held whose end would not be seen. */
-		if (ret && hooks[i]->feature != MCX_FEAT_THROTTLE) {
+		if (ret && !hooks[i]->optional) {
 			mcx_hooks_detach();
 			return ret;
 		}
@@ -200,6 +222,75 @@ static void mcx_hooks_work(struct work_struct *work)
 	mcx_state_resync();
 }
 
+/*
+ * One function more, or less, for an ops that stays attached. Returns 0 if it is as
+ * it shall be.
+ */
+static int mcx_hook_switch(struct mcx_hook *h, bool on)
+{
+	int ret;
+
+	if (on == h->attached)
+		return 0;
+	ret = ftrace_set_filter_ip(&h->with->ops, h->addr, !on, 0);
+	if (!ret) {
+		mcx_feature_on(h->feature);
+		WRITE_ONCE(h->attached, on);
+	} else if (on) {
+		mcx_feature_off(h->feature, "cannot hook %s (%d)", h->name,
+				ret);
+	} else {
+		mcx_feature_degraded(h->feature, "cannot unhook %s (%d)",
+				     h->name, ret);
+	}
+	return ret;
+}
+
+/* Jiffies that they stay for; none if not positive. */
+static long mcx_demand_left(void)
+{
+	return (long)(READ_ONCE(demanded_at) + MCX_DEMAND_TIME - jiffies);
+}
+
+static void mcx_demand_work(struct work_struct *work)
+{
+	struct mcx_hook *h = &mcx_hook_uncharge;
+	long left;
+
+	mutex_lock(&hooks_mutex);
+	if (!h->addr || !h->with->attached)
+		goto out;
+	left = mcx_demand_left();
+	if (mcx_hook_switch(h, left > 0)) {
+		queue_delayed_work(mcx_wq, &demand_work, MCX_RETRY_DELAY);
+		goto out;
+	}
+	/* Pairs with mcx_hooks_demand(): attached and time, time and attached. */
+	smp_mb();
+	if (left <= 0)
+		left = mcx_demand_left();
+	if (left > 0)
+		queue_delayed_work(mcx_wq, &demand_work,
+				   h->attached ? left + 1 : 0);
+out:
+	mutex_unlock(&hooks_mutex);
+}
+
+/**
+ * mcx_hooks_demand() - a task is made to wait, or is not for what it gave back:
+ *	attach what tells of that
+ *
+ * Context: Process; in mcx_throttle_drain()'s reach.
+ */
+void mcx_hooks_demand(void)
+{
+	WRITE_ONCE(demanded_at, jiffies);
+	/* Pairs with mcx_demand_work(): time and attached, attached and time. */
+	smp_mb();
+	if (!READ_ONCE(mcx_hook_uncharge.attached) && mcx_hook_uncharge.addr)
+		queue_delayed_work(mcx_wq, &demand_work, 0);
+}
+
 /**
  * mcx_hooks_want() - attach soon, or detach a while from now
  * @want: is anything managed
@@ -227,7 +318,7 @@ bool mcx_hooks_possible(void)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++)
-		if (hooks[i]->feature != MCX_FEAT_THROTTLE && !hooks[i]->addr)
+		if (!hooks[i]->optional && !hooks[i]->addr)
 			return false;
 	return true;
 }
@@ -255,6 +346,8 @@ void mcx_hooks_exit(void)
 	mutex_lock(&hooks_mutex);
 	mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);
+	/* Nobody is in our code who could demand anything. */
+	cancel_delayed_work_sync(&demand_work);
 }
 
 /**

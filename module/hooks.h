@@ -10,6 +10,7 @@
 /**
  * struct mcx_hook - a kernel function whose entry we see
  * @symbols: its name, and the name other kernels give it, or NULL
+ * @caller: name of the only function that calls it which matters, or NULL
  * @func: called at its entry; see ftrace_func_t. Must not sleep. NULL with @with
  * @with: shares the ftrace_ops, and so @func, of that hook, which tells them apart
  *	by address: every ftrace_ops costs grace periods of RCU-tasks to remove
@@ -17,38 +18,56 @@
  * @plain: what to call if somebody else already redirects this function, or
  *	NULL; cannot redirect
  * @feature: what is off without this hook
+ * @optional: only that: cgroups can be managed all the same
+ * @on_demand: attached for a while after mcx_hooks_demand(); has @with
  * @ops: ftrace's own
  * @addr: where it is, 0 if this kernel does not have it
+ * @caller_from: where @caller is
+ * @caller_size: of that, bytes
  * @name: which of @symbols it was
  * @attached: hooked now
  * @redirects: hooked, and @func may redirect; read without the mutex
  *
- * All but the first six members belong to hooks.c and are guarded by its
+ * All but the first nine members belong to hooks.c and are guarded by its
  * mutex.
  */
 struct mcx_hook {
 	const char *symbols[2];
+	const char *caller;
 	ftrace_func_t func;
 	struct mcx_hook *with;
 	bool redirect;
 	ftrace_func_t plain;
 	enum mcx_feature feature;
+	bool optional;
+	bool on_demand;
 
 	struct ftrace_ops ops;
 	unsigned long addr;
+	unsigned long caller_from;
+	unsigned long caller_size;
 	const char *name;
 	bool attached;
 	bool redirects;
 };
 
 extern struct mcx_hook mcx_hook_charge;
+extern struct mcx_hook mcx_hook_uncharge;
 extern struct mcx_hook mcx_hook_over_high;
 extern struct mcx_hook mcx_hook_online;
 extern struct mcx_hook mcx_hook_offline;
 extern struct mcx_hook mcx_hook_reset;
 
+/* Is the function entered from the one that matters? */
+static __always_inline bool mcx_hook_called_by(const struct mcx_hook *h,
+					       unsigned long parent_ip)
+{
+	return parent_ip - h->caller_from < h->caller_size;
+}
+
 void mcx_hooks_init(void);
 void mcx_hooks_want(bool want);
+void mcx_hooks_demand(void);
 bool mcx_hooks_possible(void);
 bool mcx_hooks_attached(void);
 void mcx_hooks_exit(void);

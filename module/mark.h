@@ -5,7 +5,7 @@
  *   memory.max --------------------------------
  *        | headroom: what tasks already in the kernel may still charge
  *   admit ------ min(memory.high, memory.max - headroom): above it, a task that
- *        |       charges waits on its return to user mode
+ *        |       charges waits on its return to user mode, but see credit.c
  *   pace ------- gap/2 below: from here on it waits a little, more and more
  *   wake ------- gap below: the workers start
  *   target ----- another gap below: the workers stop
@@ -36,6 +36,7 @@
 
 #define MCX_BATCH	64UL	/* MEMCG_CHARGE_BATCH, in pages */
 #define MCX_GAP_MAX	((8UL << 20) >> PAGE_SHIFT)
+#define MCX_GRACE_MAX	((4UL << 20) >> PAGE_SHIFT)
 
 /* Pages by which the workers wake below admit, as learned; see adapt.c. */
 static inline unsigned long mcx_learned_gap(struct mcx_memcg *m,
@@ -151,6 +152,22 @@ static inline unsigned long mcx_mark_target(struct mcx_memcg *m,
 					    unsigned long admit)
 {
 	return mcx_target_of(m, admit, mcx_high(m));
+}
+
+/*
+ * Up to here what a task gave back counts (credit.c); above it the place is taken, and
+ * what is left below memory.max, most of the headroom, is for those in the kernel.
+ */
+static inline unsigned long mcx_mark_grace(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->counter->max), high = mcx_high(m);
+	unsigned long grace = high;
+
+	if (high < PAGE_COUNTER_MAX)
+		grace += min(high / 8, MCX_GRACE_MAX);
+	if (max < PAGE_COUNTER_MAX)
+		grace = min(grace, max - (max - mcx_admit_of(m, max)) / 4 * 3);
+	return grace;
 }
 
 /*

@@ -35,6 +35,8 @@
 	S(paced_usec)							\
 	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
+	/* pages that tasks gave back, having been in debt for as many */	\
+	S(given_pages)							\
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\
 	/* times the workers gave up for now: nothing to reclaim */	\

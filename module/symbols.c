@@ -10,6 +10,7 @@
  *
  * Locking: none. All addresses are set before anybody can call.
  */
+#include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/string.h>
@@ -91,6 +92,32 @@ unsigned long mcx_symbol_find(const char *name)
 	addr = (unsigned long)kp.addr;
 	unregister_kprobe(&kp);
 	return addr;
+}
+
+/**
+ * mcx_symbol_range() - where a kernel function begins and ends
+ * @name: its name in kallsyms
+ * @from: its first byte
+ * @size: how many it has
+ *
+ * Context: Process. May sleep.
+ * Return: false if it is not found.
+ */
+bool mcx_symbol_range(const char *name, unsigned long *from,
+		      unsigned long *size)
+{
+	unsigned long addr = mcx_symbol_find(name), offset;
+	char text[KSYM_SYMBOL_LEN], *plus;
+
+	if (!addr)
+		return false;
+	/* NAME+0xOFFSET/0xSIZE: kallsyms itself is not exported. */
+	sprint_symbol(text, addr);
+	plus = strchr(text, '+');
+	if (!plus || sscanf(plus, "+%lx/%lx", &offset, size) != 2)
+		return false;
+	*from = addr - offset;
+	return true;
 }
 
 #define mcx_bind(call, name, feature) ({				\

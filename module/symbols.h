@@ -9,6 +9,8 @@
 #include <linux/static_call.h>
 
 unsigned long mcx_symbol_find(const char *name);
+bool mcx_symbol_range(const char *name, unsigned long *from,
+		      unsigned long *size);
 int mcx_symbols_init(void);
 
 /*

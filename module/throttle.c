@@ -41,6 +41,7 @@
 #include "call.h"
 #include "compat.h"
 #include "cpu.h"
+#include "credit.h"
 #include "events.h"
 #include "hooks.h"
 #include "mark.h"
@@ -388,6 +389,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	if (!delay)
 		return true;
 
+	mcx_hooks_demand();
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
 		mcx_reclaim_nudge(m);
@@ -495,6 +497,13 @@ static unsigned long mcx_debt_pages(unsigned int debt)
 	return debt < MCX_BATCH ? debt * MCX_BATCH : debt;
 }
 
+/* What is left of @debt when that are @nr_pages still, counted as it was. */
+static unsigned int mcx_debt_left(unsigned int debt, unsigned long nr_pages)
+{
+	return debt < MCX_BATCH ? DIV_ROUND_UP(nr_pages, MCX_BATCH) :
+				  max(nr_pages, MCX_BATCH);
+}
+
 static bool mcx_has_policy(struct mcx_memcg *m)
 {
 	return rcu_access_pointer(m->policy);
@@ -589,30 +598,55 @@ static void mcx_leave_guest(void)
 }
 
 /*
- * Wait in all managed cgroups from the one with @counter up, or from current's own.
- * Returns false if interrupted.
+ * Wait in all managed cgroups from the one with @counter up, or from current's own, for
+ * @net pages, or where usage is too high for that for @gross, which is in @net then.
+ * What the workers' time costs is owed for all. Returns false if interrupted.
  */
-static bool mcx_pay_pages(struct page_counter *counter, unsigned long nr_pages,
-			  u64 *left)
+static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
+			  unsigned long *net, u64 *left)
 {
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
 
 	while (paid && (m = mcx_next_level(m, counter))) {
 		mcx_note_over_high(m);
-		paid = mcx_pay_level(m, nr_pages, left);
+		if (page_counter_read(m->counter) > mcx_mark_grace(m))
+			*net = max(*net, gross);
+		if (*net)
+			paid = mcx_pay_level(m, *net, left);
 		if (paid)
-			mcx_pay_cpu(m, nr_pages, left);
+			mcx_pay_cpu(m, gross, left);
 	}
 	if (m)
 		mcx_memcg_put(m);
 	return paid;
 }
 
+/* The pages of current's own cgroup. Returns false if interrupted. */
+static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
+{
+	struct page_counter *counter;
+	unsigned long net;
+
+	rcu_read_lock();
+	counter = mcx_own_counter();
+	rcu_read_unlock();
+	net = mcx_credit_see(counter, nr_pages);
+	/* Nobody may have to wait just because credit counts. */
+	if (net < nr_pages)
+		mcx_hooks_demand();
+	if (!mcx_pay_pages(NULL, nr_pages, &net, left))
+		return false;
+	mcx_credit_book(counter, nr_pages, net);
+	return true;
+}
+
 /* The pages of another cgroup, wherever current itself belongs. */
 static bool mcx_pay_elsewhere(const struct mcx_owed *owed, u64 *left)
 {
-	if (!owed->pages || mcx_pay_pages(owed->counter, owed->pages, left))
+	unsigned long nr_pages = owed->pages;
+
+	if (!nr_pages || mcx_pay_pages(owed->counter, nr_pages, &nr_pages, left))
 		return true;
 	mcx_owed_add_pages(owed->counter, owed->pages);
 	return false;
@@ -629,11 +663,10 @@ static void mcx_pay(unsigned int debt)
 	/* The debt has them all. */
 	if (paid && owed.pages) {
 		nr_pages -= min(nr_pages, owed.pages);
-		debt = DIV_ROUND_UP(nr_pages, MCX_BATCH);
-		debt = min_t(unsigned int, debt, MCX_DEBT_MAX);
+		debt = mcx_debt_left(debt, nr_pages);
 	}
 	if (paid && nr_pages)
-		paid = mcx_pay_pages(NULL, nr_pages, &left);
+		paid = mcx_pay_own(nr_pages, &left);
 	if (!paid)
 		current->memcg_nr_pages_over_high += debt;
 	if ((u64)owed.ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
@@ -756,6 +789,7 @@ struct mcx_hook mcx_hook_over_high = {
 	.redirect = true,
 	.plain = mcx_over_high_plain,
 	.feature = MCX_FEAT_THROTTLE,
+	.optional = true,
 };
 
 /**

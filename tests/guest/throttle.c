@@ -6,13 +6,15 @@
  * what cannot be reclaimed, signals), and what it does not take over is the
  * kernel's: unmanaged cgroups, an unmanaged ancestor, swap.high. Argument
  * "plain": the module was loaded with hide=ipmodify, as if somebody else had
- * redirected the handler before; argument "none": with the handler hidden.
+ * redirected the handler before; argument "none": with the handler hidden; argument
+ * "later": what is only attached for a while is detached again.
  */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +25,8 @@
 #define OURS	TOP "/ours"
 #define THEIRS	TOP "/theirs"
 #define BELOW	THEIRS "/below"
+#define HOOKS	"/sys/kernel/debug/memcg_ext/hooks"
+#define SEEN	"page_counter_uncharge found=1 attached="
 #define FEATURES	"/sys/kernel/debug/memcg_ext/features"
 
 /* A task in @cg that touches @mib of anonymous memory, then waits or ends. */
@@ -72,11 +76,16 @@ static long long high_events(const char *cg)
 	return cg_key(cg, "memory.events.local", "high");
 }
 
-static bool feature_is(const char *line)
+static bool says(const char *file, const char *line)
 {
 	char buf[4096];
 
-	return read_file(FEATURES, buf, sizeof(buf)) > 0 && strstr(buf, line);
+	return read_file(file, buf, sizeof(buf)) > 0 && strstr(buf, line);
+}
+
+static bool feature_is(const char *line)
+{
+	return says(FEATURES, line);
 }
 
 /* Nothing can be reclaimed: paced, counted, but never stopped for long. */
@@ -118,6 +127,48 @@ static void test_signals(void)
 			"%s ends a paced task in %.0f ms", strsignal(sigs[i]),
 			(double)(now_ns() - from) / 1e6);
 	}
+	cg_write(OURS, "memory.high", "max");
+}
+
+static void on_alarm(int sig)
+{
+}
+
+/* Takes 3.75 MiB a call, with a signal every millisecond. */
+static pid_t interrupted(void)
+{
+	struct itimerval often = { { 0, 1000 }, { 0, 1000 } };
+	struct sigaction act = { .sa_handler = on_alarm };
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	if (cg_enter(OURS))
+		_exit(1);
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (;;)
+		mmap(NULL, 960 * PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+}
+
+/* Whose waits are cut short keeps its debt, all of it. */
+static void test_interrupted(void)
+{
+	double most = 0;
+	pid_t pid;
+	int i;
+
+	cg_write(OURS, "memory.high", "16M");
+	pid = interrupted();
+	for (i = 0; i < 80 && most < 128 * MIB; i++) {
+		nap_ms(50);
+		most = cg_number(OURS, "memory.current");
+	}
+	end(pid);
+	ktap_ok(most > 17 * MIB && most < 64 * MIB,
+		"a task that is interrupted all the time took %.1f MiB over a memory.high of 16",
+		most / MIB);
 	cg_write(OURS, "memory.high", "max");
 }
 
@@ -282,6 +333,161 @@ static void test_elsewhere(void)
 		after - between);
 }
 
+/* What children report. */
+static volatile double *report;
+static volatile bool *may_go;
+
+static void *populate(size_t pages)
+{
+	void *p = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (p == MAP_FAILED)
+		_exit(1);
+	return p;
+}
+
+/* A child in OURS that reports what @work returns. */
+static pid_t child(double (*work)(void))
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	if (cg_enter(OURS))
+		_exit(1);
+	*report = work();
+	_exit(0);
+}
+
+static double reported(pid_t pid)
+{
+	double value;
+
+	waitpid(pid, NULL, 0);
+	value = *report;
+	*report = -1;
+	return value;
+}
+
+static double since(uint64_t from)
+{
+	return (double)(now_ns() - from) / NSEC;
+}
+
+/* Seconds for a batch that is kept. */
+static double keeps(void)
+{
+	uint64_t from = now_ns();
+	int i;
+
+	for (i = 0; i < 6; i++)
+		populate(64);
+	return since(from) / 6;
+}
+
+/* For one that is given back. */
+static double gives_back(void)
+{
+	uint64_t from = now_ns();
+	int i;
+
+	for (i = 0; i < 60; i++)
+		munmap(populate(64), 64 * PAGE);
+	return since(from) / 60;
+}
+
+/* For one that is kept, of twice as many, of which each other page is given back. */
+static double gives_half_back(void)
+{
+	uint64_t from = now_ns();
+	char *p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int i;
+
+	for (i = 0; i < 2 * 6 * 64; i++) {
+		p[i * PAGE] = 1;
+		if (i % 2)
+			madvise(p + i * PAGE, PAGE, MADV_DONTNEED);
+	}
+	return since(from) / 6;
+}
+
+/* For one that is kept, after more were given back that nobody waited for. */
+static double gave_before(void)
+{
+	void *p = populate(512);
+	uint64_t from;
+	int i;
+
+	while (!*may_go)
+		nap_ms(10);
+	populate(64);
+	munmap(p, 512 * PAGE);
+	from = now_ns();
+	for (i = 0; i < 6; i++)
+		populate(64);
+	return since(from) / 6;
+}
+
+/*
+ * Above memory.high, nothing can be reclaimed: who takes waits; who gives back what
+ * it waited for need not do so again, and for nothing else.
+ */
+static void test_given(void)
+{
+	double kept, back, half, before;
+	pid_t early, pid;
+	long long given;
+
+	report = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	may_go = (bool *)(report + 1);
+	*report = -1;
+	cg_remove(OURS);
+	cg_create(OURS);
+	cg_write(OURS, "memory.high", "32M");
+	mcx_manage(OURS);
+	early = child(gave_before);
+	nap_ms(500);
+	pid = hog(OURS, 32, true);
+	nap_ms(2000);
+
+	kept = reported(child(keeps));
+	given = cg_key(OURS, "memory.ext.stat", "given_pages");
+	back = reported(child(gives_back));
+	given = cg_key(OURS, "memory.ext.stat", "given_pages") - given;
+	ktap_ok(kept > .02, "who takes 64 pages and keeps them waits (%.0f ms)",
+		kept * 1e3);
+	ktap_ok(back > 0 && back < kept / 4,
+		"who gives back 64 pages need not wait for the next (%.1f ms)",
+		back * 1e3);
+	ktap_ok(given >= 40 * 64, "which is counted (%lld pages)", given);
+	ktap_ok(says(HOOKS, SEEN "1"), "and seen while somebody waits");
+	half = reported(child(gives_half_back));
+	ktap_ok(half > kept / 3,
+		"who gives back every other page waits for the rest (%.0f ms)",
+		half * 1e3);
+	/* As far above it when it has given back 2 MiB. */
+	cg_write(OURS, "memory.high", "31M");
+	*may_go = true;
+	before = reported(early);
+	ktap_ok(before > kept / 3,
+		"and pages that nobody waited for are worth nothing (%.0f ms)",
+		before * 1e3);
+	end(pid);
+}
+
+static void test_not_given(void)
+{
+	int i;
+
+	for (i = 0; i < 400 && says(HOOKS, SEEN "1"); i++)
+		nap_ms(100);
+	ktap_ok(says(HOOKS, SEEN "0"), "and not for long after that (%.1f s)",
+		i / 10.);
+}
+
 static void test_swap_high(void)
 {
 	long long events;
@@ -343,12 +549,17 @@ int main(int argc, char **argv)
 		test_degraded("throttle degraded");
 	} else if (!strcmp(mode, "none")) {
 		test_degraded("throttle off");
+	} else if (!strcmp(mode, "later")) {
+		test_given();
+		test_not_given();
 	} else {
 		ktap_ok(feature_is("throttle on"), "features says: throttle on");
 		test_over_high();
 		test_signals();
+		test_interrupted();
 		test_freeze();
 		test_elsewhere();
+		test_given();
 		test_swap_high();
 		test_unmanaged();
 	}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who gives back pages, by unmapping or truncating them, may take as many again without
+ * waiting: usage is no higher for it. So a task that uses the same memory again and
+ * again pays nothing for one that needs more.
+ *
+ * Of each task two numbers are kept: for how many pages it was in debt on its returns
+ * to user mode (@held), and how many it has given back since (@credit). What it gives
+ * back beyond @held counts for nothing: it was charged by somebody who pays for
+ * nothing (a worker of io_uring), or while nobody had to. Both are bounded by
+ * MCX_CREDIT_MAX, a huge page and a batch: others may have taken the place meanwhile.
+ *
+ * Pages that the kernel charges by force, without asking whether they fit, make no
+ * debt, but whoever frees them has credit for them if it ever was in debt. What comes
+ * of that, and of many tasks with credit at once, ends at mcx_mark_grace().
+ *
+ * The kernel charges 64 pages ahead, to whoever happens to need the first, so that a
+ * task which takes and gives the same is charged a batch more now and less then.
+ * What is missing for less than a batch is therefore kept, as negative credit, until
+ * it is one.
+ *
+ * Locking: none; see slots.c. Only tasks that were in debt have an element, and only
+ * for what they did in the cgroup they were in then.
+ */
+#include <linux/minmax.h>
+#include <linux/preempt.h>
+
+#include "credit.h"
+#include "mark.h"
+#include "slots.h"
+
+#define MCX_CREDIT_MAX	(512 + MCX_BATCH)
+
+struct mcx_credit {
+	struct mcx_slot slot;
+	struct page_counter *counter;	/* compared, never followed */
+	unsigned long held;
+	long credit;
+};
+
+static struct mcx_credit table[MCX_SLOTS];
+
+/**
+ * mcx_credit_give() - current gave back pages
+ * @counter: of its own cgroup
+ * @nr_pages: how many
+ *
+ * Context: task; interrupts may be off.
+ * Return: how many of these it need not wait for when it takes them again.
+ */
+notrace unsigned long mcx_credit_give(struct page_counter *counter,
+				      unsigned long nr_pages)
+{
+	struct mcx_credit *c;
+
+	preempt_disable_notrace();
+	c = mcx_slot_renew(table, sizeof(*table));
+	if (c && c->counter == counter)
+		nr_pages = min(nr_pages, c->held);
+	else
+		nr_pages = 0;
+	if (nr_pages) {
+		c->held -= nr_pages;
+		c->credit = min(c->credit + (long)nr_pages,
+				(long)MCX_CREDIT_MAX);
+	}
+	preempt_enable_notrace();
+	return nr_pages;
+}
+
+/**
+ * mcx_credit_see() - current is in debt for pages
+ * @counter: of its own cgroup
+ * @nr_pages: how many
+ *
+ * Context: task.
+ * Return: how many it has to wait for: none, or a batch at least, with what was
+ * missing before.
+ */
+unsigned long mcx_credit_see(struct page_counter *counter,
+			     unsigned long nr_pages)
+{
+	struct mcx_credit *c = mcx_slot_find(table, sizeof(*table));
+	long credit = c && c->counter == counter ? READ_ONCE(c->credit) : 0;
+
+	credit -= nr_pages;
+	return credit <= -(long)MCX_BATCH ? -credit : 0;
+}
+
+/**
+ * mcx_credit_book() - current has paid
+ * @counter: of its own cgroup
+ * @nr_pages: how many pages it was in debt for
+ * @waited: how many of these it waited for
+ *
+ * Context: task.
+ */
+void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
+		     unsigned long waited)
+{
+	struct mcx_credit *c;
+	bool fresh;
+
+	preempt_disable_notrace();
+	c = mcx_slot_claim(table, sizeof(*table), &fresh);
+	if (c) {
+		if (fresh || c->counter != counter) {
+			c->counter = counter;
+			c->held = 0;
+			c->credit = 0;
+		}
+		c->held = min(c->held + nr_pages, MCX_CREDIT_MAX);
+		c->credit += (long)waited - (long)nr_pages;
+	}
+	preempt_enable_notrace();
+}
