@@ -107,7 +107,8 @@ void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 		if (fresh || c->counter != counter) {
 			c->counter = counter;
 			c->held = 0;
-			c->credit = 0;
+			/* What there was is used, or void since the wait. */
+			c->credit = waited ? nr_pages - waited : 0;
 		}
 		c->held = min(c->held + nr_pages, MCX_CREDIT_MAX);
 		c->credit += (long)waited - (long)nr_pages;
