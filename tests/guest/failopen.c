@@ -131,13 +131,6 @@ static bool kernel_has(const char *name)
 	return found;
 }
 
-static bool file_has(const char *path, const char *text)
-{
-	static char buf[1 << 20];
-
-	return read_file(path, buf, sizeof(buf)) >= 0 && strstr(buf, text);
-}
-
 static bool thread_left(void)
 {
 	DIR *proc = opendir("/proc");

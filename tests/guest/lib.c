@@ -63,6 +63,13 @@ ssize_t read_file(const char *path, char *buf, size_t size)
 	return len;
 }
 
+bool file_has(const char *path, const char *text)
+{
+	static char buf[1 << 20];	/* ftrace's files are long */
+
+	return read_file(path, buf, sizeof(buf)) >= 0 && strstr(buf, text);
+}
+
 int write_file(const char *path, const char *text)
 {
 	int fd, err = 0;

@@ -24,6 +24,7 @@ void nap_ms(unsigned int ms);
 
 /* Files. read_file() ends the text with NUL and returns its length. */
 ssize_t read_file(const char *path, char *buf, size_t size);
+bool file_has(const char *path, const char *text);
 int write_file(const char *path, const char *text);
 /* The number after @key in a flat keyed file; -1: no such key or file. */
 long long read_key(const char *path, const char *key);

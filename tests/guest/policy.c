@@ -56,13 +56,6 @@ static long long policy_value(const char *name, const char *key)
 	return -1;
 }
 
-static bool file_has(const char *path, const char *text)
-{
-	char buf[8192];
-
-	return read_file(path, buf, sizeof(buf)) > 0 && strstr(buf, text);
-}
-
 static bool in_effect(const char *cg, const char *line)
 {
 	char path[256], buf[4096];

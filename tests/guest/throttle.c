@@ -76,16 +76,9 @@ static long long high_events(const char *cg)
 	return cg_key(cg, "memory.events.local", "high");
 }
 
-static bool says(const char *file, const char *line)
-{
-	char buf[4096];
-
-	return read_file(file, buf, sizeof(buf)) > 0 && strstr(buf, line);
-}
-
 static bool feature_is(const char *line)
 {
-	return says(FEATURES, line);
+	return file_has(FEATURES, line);
 }
 
 /* Nothing can be reclaimed: paced, counted, but never stopped for long. */
@@ -463,7 +456,7 @@ static void test_given(void)
 		"who gives back 64 pages need not wait for the next (%.1f ms)",
 		back * 1e3);
 	ktap_ok(given >= 40 * 64, "which is counted (%lld pages)", given);
-	ktap_ok(says(HOOKS, SEEN "1"), "and seen while somebody waits");
+	ktap_ok(file_has(HOOKS, SEEN "1"), "and seen while somebody waits");
 	half = reported(child(gives_half_back));
 	ktap_ok(half > kept / 3,
 		"who gives back every other page waits for the rest (%.0f ms)",
@@ -482,9 +475,9 @@ static void test_not_given(void)
 {
 	int i;
 
-	for (i = 0; i < 400 && says(HOOKS, SEEN "1"); i++)
+	for (i = 0; i < 400 && file_has(HOOKS, SEEN "1"); i++)
 		nap_ms(100);
-	ktap_ok(says(HOOKS, SEEN "0"), "and not for long after that (%.1f s)",
+	ktap_ok(file_has(HOOKS, SEEN "0"), "and not for long after that (%.1f s)",
 		i / 10.);
 }
 
