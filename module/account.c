@@ -23,7 +23,15 @@
 #include "mark.h"
 #include "reclaim.h"
 #include "state.h"
+#include "threads.h"
 #include "throttle.h"
+
+/* Batch threads wait from the wake mark on. */
+static notrace bool mcx_is_batch(struct mem_cgroup *memcg)
+{
+	return in_task() &&
+	       mcx_threads_class(current, memcg) == MCX_CLASS_BATCH;
+}
 
 /* Returns true if whoever charges this shall see us on its way out. */
 static notrace bool mcx_charge_level(struct mcx_memcg *m,
@@ -41,7 +49,7 @@ static notrace bool mcx_charge_level(struct mcx_memcg *m,
 		return mcx_cpu_owes(m);
 	mcx_reclaim_kick(m);
 	if (usage <= mcx_mark_pace(m, admit))
-		return mcx_cpu_owes(m);
+		return mcx_cpu_owes(m) || mcx_is_batch(m->memcg);
 	/* How far it goes from here, see adapt.c. */
 	if (unlikely(!READ_ONCE(m->crossed)))
 		WRITE_ONCE(m->crossed, usage - nr_pages);

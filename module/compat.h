@@ -13,6 +13,7 @@
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 #include <linux/sched.h>
+#include <trace/events/sched.h>
 
 #include "symbols.h"
 
@@ -86,5 +87,17 @@ static inline void mcx_memory_event(struct mem_cgroup *memcg,
 	}
 }
 #endif
+
+/*
+ * The probe for sched_process_exit, to which 7.x tells, too, whether the whole process
+ * is gone. Goes when 6.12 is no longer supported.
+ */
+#define MCX_EXIT_PROBE(probe, probe_group)				\
+	__builtin_choose_expr(						\
+		__builtin_types_compatible_p(				\
+			typeof(register_trace_sched_process_exit),	\
+			int (void (*)(void *, struct task_struct *),	\
+			     void *)),					\
+		probe, probe_group)
 
 #endif /* MCX_COMPAT_H */

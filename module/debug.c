@@ -17,6 +17,7 @@
 #include "reclaim.h"
 #include "show.h"
 #include "state.h"
+#include "threads.h"
 
 static struct dentry *root;
 
@@ -30,6 +31,7 @@ DEFINE_SHOW_ATTRIBUTE(features);
 static int hooks_show(struct seq_file *s, void *v)
 {
 	mcx_hooks_show(s);
+	mcx_threads_show_hooks(s);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(hooks);

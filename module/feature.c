@@ -34,6 +34,7 @@ static struct {
 	[MCX_FEAT_CPU] = { "cpu" },
 	[MCX_FEAT_FLUSH] = { "flush" },
 	[MCX_FEAT_GIVEN] = { "given" },
+	[MCX_FEAT_THREADS] = { "threads" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

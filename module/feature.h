@@ -17,6 +17,7 @@
  * @MCX_FEAT_CPU: CPU time of the workers can be added to a cgroup's (cpu=cgroup)
  * @MCX_FEAT_FLUSH: the flushers are woken where dirty pages are in the way
  * @MCX_FEAT_GIVEN: who gives back pages may take as many without waiting
+ * @MCX_FEAT_THREADS: threads can be told to be critical, normal or batch
  * @MCX_NR_FEATURES: how many there are
  */
 enum mcx_feature {
@@ -29,6 +30,7 @@ enum mcx_feature {
 	MCX_FEAT_CPU,
 	MCX_FEAT_FLUSH,
 	MCX_FEAT_GIVEN,
+	MCX_FEAT_THREADS,
 	MCX_NR_FEATURES,
 };
 

@@ -23,6 +23,7 @@
 #include "state.h"
 #include "stuck.h"
 #include "symbols.h"
+#include "threads_file.h"
 
 static const char * const enable_names[] = {
 	[MCX_ENABLE_NO] = "0",
@@ -45,7 +46,7 @@ static const char * const stat_names[] = { MCX_STATS(MCX_STAT_NAME) };
 static const enum mcx_stat event_stats[] = {
 	MCX_STAT_wakeups, MCX_STAT_deferred, MCX_STAT_paced,
 	MCX_STAT_over_high, MCX_STAT_stuck, MCX_STAT_stuck_kill,
-	MCX_STAT_shed,
+	MCX_STAT_shed, MCX_STAT_critical_over,
 };
 
 static DEFINE_MUTEX(conf_mutex);
@@ -183,6 +184,10 @@ static int mcx_policy_show(struct seq_file *s, void *v)
 	return 0;
 }
 
+/* Flags of a file that a workload may write; see threads_file.c. */
+#define MCX_CFTYPE_WORKLOAD						\
+	(CFTYPE_NOT_ON_ROOT | CFTYPE_NS_DELEGATABLE | CFTYPE_WORLD_WRITABLE)
+
 /* The core puts "memory." before the names. */
 static struct cftype mcx_cftypes[] = {
 	{
@@ -212,6 +217,14 @@ static struct cftype mcx_cftypes[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = mcx_policy_show,
 	},
+	{
+		.name = "ext.threads",
+		.flags = MCX_CFTYPE_WORKLOAD,
+		.open = mcx_threads_open,
+		.release = mcx_threads_release,
+		.seq_show = mcx_threads_show,
+		.write = mcx_threads_write,
+	},
 	{ }
 };
 
@@ -235,7 +248,14 @@ const char *mcx_stat_name(enum mcx_stat i)
  */
 int mcx_files_init(void)
 {
-	return static_call(mcx_add_cftypes)(&memory_cgrp_subsys, mcx_cftypes);
+	int ret = mcx_threads_file_init();
+
+	if (ret)
+		return ret;
+	ret = static_call(mcx_add_cftypes)(&memory_cgrp_subsys, mcx_cftypes);
+	if (ret)
+		mcx_threads_file_exit();
+	return ret;
 }
 
 /**
@@ -246,4 +266,5 @@ int mcx_files_init(void)
 void mcx_files_exit(void)
 {
 	static_call(mcx_rm_cftypes)(mcx_cftypes);
+	mcx_threads_file_exit();
 }

@@ -18,6 +18,8 @@
 #include "compat.h"
 #include "mark.h"
 #include "policy.h"
+#include "threads.h"
+#include "threads_policy.h"
 
 __bpf_kfunc_start_defs();
 
@@ -94,6 +96,49 @@ __bpf_kfunc void mcx_bpf_error(s64 code, const char *msg__str)
 		mcx_policy_end(p, MCX_EXIT_ERROR_BPF, code, msg__str);
 }
 
+/**
+ * mcx_bpf_thread_class() - how a thread is throttled
+ * @task: the thread
+ *
+ * Return: enum mcx_class: what the policy said of it, or memory.ext.threads, or else
+ * what follows from how it is scheduled.
+ */
+__bpf_kfunc u32 mcx_bpf_thread_class(struct task_struct *task)
+{
+	return mcx_threads_class(task, NULL);
+}
+
+/**
+ * mcx_bpf_set_thread_class() - say how a thread shall be throttled
+ * @task: the thread
+ * @class: enum mcx_class, or MCX_NR_CLASSES: the policy has no opinion (any more)
+ *
+ * It is so a moment later, in the policy's cgroup and below, before what memory.ext.threads
+ * says, and until the policy ends. Threads and processes that it makes from then on are
+ * as it is.
+ *
+ * Return: 0; -EINVAL if there is no such class; -EBUSY if too many threads were told at
+ * once; -EPERM in init and beside the members, as mcx_bpf_error(); -ENODEV if the
+ * policy's cgroup is gone.
+ */
+__bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
+{
+	struct mcx_policy *p = mcx_call_running();
+	struct mcx_word word = { .class = class };
+	struct mcx_memcg *at;
+
+	if (class > MCX_CLASS_NONE)
+		return -EINVAL;
+	if (!p)
+		return -EPERM;
+	at = READ_ONCE(p->at);
+	if (!at)
+		return -ENODEV;
+	word.css = at->memcg->css.serial_nr;
+	word.policy = p->id;
+	return mcx_threads_request(task, &word);
+}
+
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(mcx_kfunc_ids_any)
@@ -101,6 +146,8 @@ BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_headroom, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
+BTF_ID_FLAGS(func, mcx_bpf_thread_class, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_set_thread_class, KF_TRUSTED_ARGS)
 BTF_KFUNCS_END(mcx_kfunc_ids_any)
 
 /*

@@ -21,6 +21,7 @@
 #include "state.h"
 #include "stuck.h"
 #include "symbols.h"
+#include "threads.h"
 
 /* For what attaches hooks and follows the cgroup tree. */
 struct workqueue_struct *mcx_wq;
@@ -46,6 +47,7 @@ static int __init mcx_init(void)
 	ret = mcx_state_init();
 	if (ret)
 		goto err_wq;
+	mcx_threads_init();
 	ret = mcx_reclaim_init();
 	if (ret)
 		goto err_state;
@@ -80,6 +82,7 @@ static void __exit mcx_exit(void)
 	/* What came online or went offline until the hooks were gone. */
 	mcx_state_stop();
 	mcx_reclaim_exit();
+	mcx_threads_exit();
 	mcx_stuck_exit();
 	mcx_events_exit();
 	mcx_state_exit();

@@ -71,6 +71,20 @@ enum mcx_level {
 };
 
 /**
+ * enum mcx_class - how a thread is throttled; see memory.ext.threads
+ * @MCX_CLASS_CRITICAL: not at all, within a budget of its cgroup
+ * @MCX_CLASS_NORMAL: as mark.h says
+ * @MCX_CLASS_BATCH: before all others, and for longer
+ * @MCX_NR_CLASSES: how many there are
+ */
+enum mcx_class {
+	MCX_CLASS_CRITICAL,
+	MCX_CLASS_NORMAL,
+	MCX_CLASS_BATCH,
+	MCX_NR_CLASSES,
+};
+
+/**
  * enum mcx_exit_kind - why a policy ended
  * @MCX_EXIT_NONE: it has not
  * @MCX_EXIT_UNREG: its link was closed or detached

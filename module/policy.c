@@ -13,6 +13,7 @@
  * reg, and unreg but for a link that is closed, under a mutex of its own,
  * machine-wide, outside of ours; the state mutex does not nest inside ours.
  */
+#include <linux/atomic.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/cgroup.h>
@@ -24,6 +25,7 @@
 #include "call.h"
 #include "policy.h"
 #include "show.h"
+#include "threads_policy.h"
 
 #define MCX_TIMEOUT_MS		5000
 #define MCX_TIMEOUT_MS_MIN	100
@@ -31,7 +33,7 @@
 
 static DEFINE_MUTEX(policy_mutex);
 static LIST_HEAD(all_policies);
-static u64 last_id;
+static atomic64_t last_id;
 static struct {
 	struct mcx_exit_info exit;
 	char name[MCX_OPS_NAME_LEN];
@@ -204,10 +206,16 @@ static int mcx_ops_init_member(const struct btf_type *t,
  * The end of a policy.
  */
 
-/* Nobody is in a call of it any more. */
-static void mcx_policy_finish(struct mcx_policy *p)
+/* Nobody is in a call of it any more: its last word, after which it has said nothing. */
+static void mcx_policy_exit(struct mcx_policy *p)
 {
 	mcx_call_exit(p);
+	mcx_threads_end_policy(p->id);
+}
+
+static void mcx_policy_finish(struct mcx_policy *p)
+{
+	mcx_policy_exit(p);
 
 	mutex_lock(&policy_mutex);
 	last_exit.exit = p->exit;
@@ -277,6 +285,7 @@ static struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 		kfree(p);
 		return NULL;
 	}
+	p->id = atomic64_inc_return(&last_id);
 	p->ops = ops;
 	p->link = link;
 	p->cgroup_id = cgroup_id(memcg->css.cgroup);
@@ -325,7 +334,7 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 	WRITE_ONCE(p->dead, MCX_EXIT_UNREG);
 	p->exit.kind = MCX_EXIT_UNREG;
 	strscpy(p->exit.msg, "it could not be attached", sizeof(p->exit.msg));
-	mcx_call_exit(p);
+	mcx_policy_exit(p);
 	return ret;
 }
 
@@ -374,7 +383,6 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 		ret = mcx_policy_start(p, memcg);
 	if (!ret) {
 		mutex_lock(&policy_mutex);
-		p->id = ++last_id;
 		list_add_tail(&p->all, &all_policies);
 		mutex_unlock(&policy_mutex);
 	} else if (p) {

@@ -43,6 +43,7 @@
 #include <linux/workqueue.h>
 
 #include "adapt.h"
+#include "budget.h"
 #include "call.h"
 #include "compat.h"
 #include "cpu.h"
@@ -278,12 +279,15 @@ unsigned long mcx_reclaim_excess(struct mcx_memcg *m)
 
 static void mcx_wake_waiters(struct mcx_memcg *m)
 {
-	unsigned long admit = mcx_mark_admit(m);
+	unsigned long admit = mcx_mark_admit(m), gap = mcx_gap(m, admit);
+	unsigned long usage = page_counter_read(m->counter);
 
 	/* Missing one that is just going to sleep costs it one slice at most. */
-	if (waitqueue_active(&m->waiters) &&
-	    page_counter_read(m->counter) <= admit - mcx_gap(m, admit) / 4)
+	if (waitqueue_active(&m->waiters) && usage <= admit - gap / 4)
 		wake_up_all(&m->waiters);
+	/* They wait for half a gap less, see mcx_delay(). */
+	if (waitqueue_active(&m->batch_waiters) && usage <= admit - gap / 4 * 3)
+		wake_up_all(&m->batch_waiters);
 }
 
 /* One pass. Returns pages freed. */
@@ -303,6 +307,7 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 					     NULL : &swappiness);
 
 	mcx_adapt_pass(m, freed, local_clock() - wall);
+	mcx_budget_earn(m, freed / 2);
 	cpu = mcx_cpu_clock() - cpu;
 	mcx_cpu_charge(m, cpu);
 	cpu = div_u64(cpu, NSEC_PER_USEC);

@@ -35,8 +35,14 @@
 	S(paced_usec)							\
 	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
+	/* and of batch threads */					\
+	S(paced_batch)							\
 	/* pages that tasks gave back, having been in debt for as many */	\
 	S(given_pages)							\
+	/* pages that critical threads did not wait for */		\
+	S(critical_pages)						\
+	/* times that their budget was used up */			\
+	S(critical_over)						\
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\
 	/* times the workers gave up for now: nothing to reclaim */	\

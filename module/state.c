@@ -30,6 +30,7 @@
 #include <linux/string.h>
 
 #include "adapt.h"
+#include "budget.h"
 #include "cpu.h"
 #include "hooks.h"
 #include "reclaim.h"
@@ -152,9 +153,11 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	m->conf = MCX_CONF_DEFAULT;
 	refcount_set(&m->ref, 1);
 	init_waitqueue_head(&m->waiters);
+	init_waitqueue_head(&m->batch_waiters);
 	mcx_adapt_init_memcg(m);
 	mcx_reclaim_init_memcg(m);
 	mcx_cpu_init_memcg(m);
+	mcx_budget_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
@@ -206,7 +209,7 @@ static void mcx_memcg_remove(struct mcx_memcg *m)
 	mcx_memcg_lose_policy(m);
 	list_del(&m->all);
 	hash_del_rcu(&m->hash);
-	wake_up_all(&m->waiters);
+	mcx_memcg_wake(m);
 	mcx_reclaim_forget(m);
 	mcx_memcg_put(m);
 }
@@ -299,7 +302,7 @@ static void mcx_memcg_derive(struct mcx_memcg *m)
 	} else {
 		clear_bit(MCX_MANAGED, &m->flags);
 		mcx_reclaim_renew(m);
-		wake_up_all(&m->waiters);
+		mcx_memcg_wake(m);
 	}
 }
 

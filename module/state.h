@@ -224,6 +224,18 @@ struct mcx_cpu {
 };
 
 /**
+ * struct mcx_budget - what critical threads may charge without waiting; budget.c
+ * @lock: guards the rest
+ * @left: pages; the last one to have some may have taken more
+ * @out: it was used up, and has not been half full since
+ */
+struct mcx_budget {
+	spinlock_t lock;	/* all members */
+	long left;
+	bool out;
+};
+
+/**
  * struct mcx_memcg - what we know of one cgroup at or below a configured one
  * @counter: &@memcg->memory, the key by which the charge hook finds us
  * @flags: enum mcx_memcg_flag
@@ -242,6 +254,7 @@ struct mcx_cpu {
  *	reading
  * @stat: counters
  * @cpu: CPU time of the workers, and what is owed for it
+ * @critical: what critical threads may charge without waiting
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
@@ -272,6 +285,7 @@ struct mcx_cpu {
  * @sampled_at: ns, last sample
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
+ * @batch_waiters: batch threads among them, which wait for less usage
  * @rcu: for freeing
  */
 struct mcx_memcg {
@@ -290,6 +304,7 @@ struct mcx_memcg {
 	struct mcx_conf conf;
 	struct mcx_stat_cpu __percpu *stat;
 	struct mcx_cpu cpu;
+	struct mcx_budget critical;
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;
@@ -323,6 +338,7 @@ struct mcx_memcg {
 
 	struct llist_node notify;
 	wait_queue_head_t waiters;
+	wait_queue_head_t batch_waiters;
 	struct rcu_head rcu;
 };
 
@@ -360,6 +376,13 @@ void mcx_state_for_each(void (*fn)(struct mcx_memcg *m, void *arg), void *arg);
 static inline bool mcx_memcg_tryget(struct mcx_memcg *m)
 {
 	return refcount_inc_not_zero(&m->ref);
+}
+
+/* Whoever waits here shall look again whether it has to. */
+static inline void mcx_memcg_wake(struct mcx_memcg *m)
+{
+	wake_up_all(&m->waiters);
+	wake_up_all(&m->batch_waiters);
 }
 
 static inline bool mcx_memcg_managed(struct mcx_memcg *m)

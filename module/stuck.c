@@ -95,7 +95,7 @@ static void mcx_stuck_follow_conf(struct mcx_memcg *m)
 		set_bit(MCX_HIGH_OFF, &m->flags);
 	else
 		clear_bit(MCX_HIGH_OFF, &m->flags);
-	wake_up_all(&m->waiters);
+	mcx_memcg_wake(m);
 }
 
 static void mcx_stuck_open(struct mcx_memcg *m)

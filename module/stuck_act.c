@@ -111,7 +111,7 @@ void mcx_stuck_act(struct mcx_memcg *m, enum mcx_stuck_news news)
 		mcx_stat_inc(m, shed);
 		queue_delayed_work(mcx_wq, &watch_work, HZ);
 		/* Whoever was rationed is not any more. */
-		wake_up_all(&m->waiters);
+		mcx_memcg_wake(m);
 	}
 	if (mcx_memcg_managed(m) && mcx_stuck_kills(m))
 		mcx_stuck_kill(m);

@@ -38,6 +38,7 @@
 #include <linux/sched/signal.h>
 #include <linux/wait_bit.h>
 
+#include "budget.h"
 #include "call.h"
 #include "compat.h"
 #include "cpu.h"
@@ -49,6 +50,7 @@
 #include "reclaim.h"
 #include "state.h"
 #include "stuck.h"
+#include "threads.h"
 #include "throttle.h"
 
 /* One wait, so that a signal, the freezer or ptrace gets through. */
@@ -61,6 +63,11 @@
  * memory.max instead of crawling below it.
  */
 #define MCX_EMPTY_NS	(20ULL * NSEC_PER_MSEC)
+
+/* How long a batch thread waits for less usage than others do, in one entry. */
+#define MCX_BATCH_NS	(200ULL * NSEC_PER_MSEC)
+/* How often a critical one looks whether it may go on. */
+#define MCX_CRITICAL_NS	(5ULL * NSEC_PER_MSEC)
 
 /*
  * Batches that the charge hook counts in one entry into the kernel, 16 MiB: with
@@ -308,22 +315,31 @@ static notrace enum mcx_caller mcx_route_elsewhere(unsigned long parent_ip)
 	return ours ? caller : MCX_CALLER_NEW;
 }
 
+/* @key: the only task that is meant; NULL: all are. */
+static int mcx_wake_function(struct wait_queue_entry *wait, unsigned int mode,
+			     int sync, void *key)
+{
+	if (key && key != wait->private)
+		return 0;
+	return autoremove_wake_function(wait, mode, sync, key);
+}
+
 /* One slice. Returns false if there is no reason to wait on. */
-static bool mcx_wait(struct mcx_memcg *m, u64 nsec,
+static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
 		     bool (*reason)(struct mcx_memcg *m))
 {
 	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
-	DEFINE_WAIT(wait);
+	DEFINE_WAIT_FUNC(wait, mcx_wake_function);
 
 	/*
 	 * Not TASK_FREEZABLE: who is frozen in here, by a cgroup v1 freezer, would
 	 * keep the module from unloading. A slice later it is frozen outside.
 	 */
-	prepare_to_wait(&m->waiters, &wait, TASK_KILLABLE);
+	prepare_to_wait(queue, &wait, TASK_KILLABLE);
 	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
 					 HRTIMER_MODE_REL);
-	finish_wait(&m->waiters, &wait);
+	finish_wait(queue, &wait);
 	return !signal_pending(current) && !freezing(current) &&
 	       !READ_ONCE(draining) && reason(m);
 }
@@ -350,19 +366,24 @@ static u64 mcx_empty_delay(struct mcx_memcg *m, unsigned long usage,
 }
 
 /*
- * How long a task that charged nr_pages shall wait in all. Below the pacing mark
+ * How long a task that charged nr_pages shall wait in all. A batch thread sees usage
+ * half a gap higher than it is, so that it waits before all others do, and is held
+ * where those begin to wait. Below the pacing mark
  * not at all; from there the time in which a worker frees as much, times
  * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
  * until it is below. So whoever charges little waits little, and long before
  * anybody is held.
  */
-static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
+static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
+		     enum mcx_class class)
 {
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long admit = mcx_mark_admit(m);
 	unsigned long pace = mcx_mark_pace(m, admit);
 	u64 base;
 
+	if (class == MCX_CLASS_BATCH)
+		usage += admit - pace;
 	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
 		return 0;
 	if (test_bit(MCX_IS_EMPTY, &m->flags))
@@ -376,30 +397,78 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages)
 	return div64_ul(base, admit - usage);
 }
 
+/*
+ * How current is throttled in @m, having waited so long already. Those who need not wait
+ * for as little usage must not keep a batch thread for ever.
+ */
+static enum mcx_class mcx_current_class(struct mcx_memcg *m, u64 waited)
+{
+	enum mcx_class class = mcx_threads_class(current, m->memcg);
+
+	if (class == MCX_CLASS_BATCH && waited >= MCX_BATCH_NS)
+		return MCX_CLASS_NORMAL;
+	return class;
+}
+
+/*
+ * How long current shall wait in all: if it is critical, and what it charged is in its
+ * cgroup's budget, no longer.
+ */
+static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
+			     u64 waited, enum mcx_class *class)
+{
+	u64 delay;
+
+	*class = mcx_current_class(m, waited);
+	delay = mcx_delay(m, nr_pages, *class);
+	if (delay > waited && *class == MCX_CLASS_CRITICAL &&
+	    mcx_budget_take(m, nr_pages))
+		return 0;
+	return delay;
+}
+
+/* Nobody wakes a critical thread when its budget is filled again: it looks more often. */
+static bool mcx_wait_as(struct mcx_memcg *m, enum mcx_class class, u64 nsec)
+{
+	if (class == MCX_CLASS_CRITICAL)
+		nsec = min(nsec, MCX_CRITICAL_NS);
+	return mcx_wait(m, class == MCX_CLASS_BATCH ? &m->batch_waiters :
+			&m->waiters, nsec, mcx_memcg_managed);
+}
+
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 			  u64 *left)
 {
 	u64 start = ktime_get_ns(), waited = 0;
+	enum mcx_class first, class;
 	unsigned long pflags;
 	bool go_on = true;
 	u64 delay;
 
-	delay = min(mcx_delay(m, nr_pages), *left);
+	if (!*left)
+		return true;
+	delay = min(mcx_current_delay(m, nr_pages, 0, &class), *left);
 	if (!delay)
 		return true;
 
+	first = class;
 	mcx_hooks_demand();
 	psi_memstall_enter(&pflags);
-	while (go_on && waited < delay) {
+	while (waited < delay) {
 		mcx_reclaim_nudge(m);
-		go_on = mcx_wait(m, delay - waited, mcx_memcg_managed);
+		go_on = mcx_wait_as(m, class, delay - waited);
 		waited = ktime_get_ns() - start;
-		delay = min(mcx_delay(m, nr_pages), *left);
+		if (!go_on)
+			break;
+		delay = min(mcx_current_delay(m, nr_pages, waited, &class),
+			    *left);
 	}
 	psi_memstall_leave(&pflags);
 
 	mcx_stat_inc(m, paced);
+	if (first == MCX_CLASS_BATCH)
+		mcx_stat_inc(m, paced_batch);
 	mcx_events_notify(m);
 	mcx_stat_add(m, paced_usec, div_u64(waited, NSEC_PER_USEC));
 	mcx_cpu_waited(m, waited);
@@ -538,7 +607,8 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 		return;
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
-		go_on = mcx_wait(own, delay - waited, mcx_has_policy);
+		go_on = mcx_wait(own, &own->waiters, delay - waited,
+				 mcx_has_policy);
 		waited = ktime_get_ns() - start;
 	}
 	psi_memstall_leave(&pflags);
@@ -557,7 +627,8 @@ static bool mcx_would_wait(struct page_counter *counter, unsigned long nr_pages)
 	struct mcx_memcg *m = counter ? mcx_memcg_nearest(counter) : NULL;
 
 	for (; m; m = rcu_dereference(m->up))
-		if (mcx_delay(m, nr_pages) || mcx_cpu_owes(m))
+		if (mcx_delay(m, nr_pages, mcx_current_class(m, 0)) ||
+		    mcx_cpu_owes(m))
 			return true;
 	return false;
 }
@@ -829,7 +900,28 @@ void notrace mcx_throttle_charge(struct page_counter *counter,
 
 static void mcx_wake_all(struct mcx_memcg *m, void *arg)
 {
-	wake_up_all(&m->waiters);
+	mcx_memcg_wake(m);
+}
+
+/**
+ * mcx_throttle_wake() - a task shall look again whether it has to wait in a cgroup or
+ *	above it
+ * @memcg: the cgroup
+ * @task: the task
+ *
+ * Context: Process. Takes RCU.
+ */
+void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task)
+{
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	for (m = mcx_memcg_nearest(&memcg->memory); m;
+	     m = rcu_dereference(m->up)) {
+		__wake_up(&m->waiters, TASK_NORMAL, 0, task);
+		__wake_up(&m->batch_waiters, TASK_NORMAL, 0, task);
+	}
+	rcu_read_unlock();
 }
 
 /**

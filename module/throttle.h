@@ -2,10 +2,13 @@
 #ifndef MCX_THROTTLE_H
 #define MCX_THROTTLE_H
 
+struct mem_cgroup;
 struct page_counter;
+struct task_struct;
 
 void mcx_throttle_charge(struct page_counter *counter, unsigned long nr_pages,
 			 unsigned int delay);
+void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task);
 void mcx_throttle_drain(void);
 
 #endif /* MCX_THROTTLE_H */

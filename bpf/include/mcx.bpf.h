@@ -21,6 +21,9 @@
 extern __u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg) __ksym __weak;
 extern __u64 mcx_bpf_headroom(struct mem_cgroup *memcg) __ksym __weak;
 extern __u32 mcx_bpf_level(struct mem_cgroup *memcg) __ksym __weak;
+extern __u32 mcx_bpf_thread_class(struct task_struct *task) __ksym __weak;
+extern int mcx_bpf_set_thread_class(struct task_struct *task,
+				    __u32 class) __ksym __weak;
 extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
 
 /*

@@ -58,6 +58,12 @@ static const struct lost {
 	  "account off kernel function page_counter_try_charge not found\n" },
 	{ "page_counter_uncharge", MANAGES,
 	  "given off kernel function page_counter_uncharge not found\n" },
+	{ "sched_process_fork", MANAGES,
+	  "threads off tracepoint sched_process_fork not found\n" },
+	{ "sched_process_exit", MANAGES,
+	  "threads off tracepoint sched_process_exit not found\n" },
+	{ "cgroup_attach_task", MANAGES,
+	  "threads off tracepoint cgroup_attach_task not found\n" },
 	{ "uncharge_batch", MANAGES,
 	  "given off kernel function uncharge_batch not found\n" },
 	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,
@@ -311,6 +317,23 @@ static void check_cpu(const char *what, const char *says)
 		"%s: cpu=cgroup %s", what, ret ? "is refused" : "is possible");
 }
 
+/* Likewise a thread's class. */
+static void check_threads(const char *what, const char *says)
+{
+	bool off = says && !strncmp(says, "threads off ", 12);
+	pid_t pid = fork();
+	int status = 0;
+
+	if (!pid) {
+		cg_enter(CG);
+		_exit(-cg_write(CG, "memory.ext.threads", "0 batch"));
+	}
+	waitpid(pid, &status, 0);
+	ktap_ok(WEXITSTATUS(status) == (off ? EOPNOTSUPP : 0),
+		"%s: a thread %s be told to be batch", what,
+		off ? "cannot" : "can");
+}
+
 static void test_lost(const struct lost *l)
 {
 	const char *what = l->name ? l->name : l->hide;
@@ -331,6 +354,7 @@ static void test_lost(const struct lost *l)
 		return;
 	check_rest(what);
 	check_cpu(what, says);
+	check_threads(what, says);
 	if (l->outcome == MANAGES)
 		ktap_ok(!mcx_manage(CG), "%s: can be managed", what);
 	else

@@ -104,6 +104,7 @@ static struct policy_cases_bpf *cases_open(const char *cg)
 	c->struct_ops.ticks->cgroup_id = id;
 	c->struct_ops.levels->cgroup_id = id;
 	c->struct_ops.asks->cgroup_id = id;
+	c->struct_ops.classes->cgroup_id = id;
 	bpf_map__set_autocreate(c->maps.bad_name, false);
 	bpf_map__set_autocreate(c->maps.no_name, false);
 	bpf_map__set_autocreate(c->maps.bad_flags, false);
@@ -515,6 +516,43 @@ static void test_asks(void)
 	policy_cases_bpf__destroy(c);
 }
 
+/* What critical threads did not wait for while somebody went above memory.high. */
+static long long critical_pages(void)
+{
+	long long before = cg_key(CHILD, "memory.ext.stat", "critical_pages");
+
+	reap(charger(CHILD, 20, 128, 1), 20);
+	return cg_key(CHILD, "memory.ext.stat", "critical_pages") - before;
+}
+
+/* A policy says of a thread that it is critical, as long as there is that policy. */
+static void test_classes(void)
+{
+	struct policy_cases_bpf *c = cases_load(CHILD);
+	struct bpf_link *link;
+	long long with, without;
+
+	cg_write(CHILD, "memory.high", "16M");
+	mcx_manage(CHILD);
+	without = critical_pages();
+	link = attach(c->maps.classes);
+	nap_ms(200);
+	with = critical_pages();
+	ktap_ok(link && without == 0 && with > 0,
+		"a policy makes threads critical (%lld pages, %lld without it)",
+		with, without);
+	ktap_ok(c->bss->nr_told > 0 && c->bss->nr_critical > 0,
+		"and sees that they are (told %llu, seen %llu)",
+		(unsigned long long)c->bss->nr_told,
+		(unsigned long long)c->bss->nr_critical);
+	ktap_ok(c->bss->bad_class == -EINVAL, "there is no other class");
+	bpf_link__destroy(link);
+	ktap_ok(critical_pages() == 0, "with its end they are not any more");
+	cg_write(CHILD, "memory.high", "max");
+	mcx_unmanage(CHILD);
+	policy_cases_bpf__destroy(c);
+}
+
 /* Memory in OTHER that a task in CHILD faults in; a policy is asked about both. */
 static void test_remote(void)
 {
@@ -755,6 +793,7 @@ int main(void)
 	test_foreign();
 	test_level();
 	test_asks();
+	test_classes();
 	test_remote();
 	test_defer();
 	test_rmdir();

@@ -265,6 +265,26 @@ MCX_OPS(asks) = {
 	.name		= "asks",
 };
 
+/* classes: whoever is asked about is critical from then on. */
+__u64 nr_told;
+__u64 nr_critical;
+__s64 bad_class;
+
+__u32 MCX_MEMBER(classes_high, const struct bpf_memcg_ctx *high)
+{
+	if (mcx_bpf_thread_class(high->task) == MCX_CLASS_CRITICAL)
+		__sync_fetch_and_add(&nr_critical, 1);
+	else if (!mcx_bpf_set_thread_class(high->task, MCX_CLASS_CRITICAL))
+		__sync_fetch_and_add(&nr_told, 1);
+	bad_class = mcx_bpf_set_thread_class(high->task, MCX_NR_CLASSES + 1);
+	return BPF_MEMCG_HIGH_NO_OPINION;
+}
+
+MCX_OPS(classes) = {
+	.high_policy	= (void *)classes_high,
+	.name		= "classes",
+};
+
 /* Values that are refused when the members are set, before there is a link. */
 MCX_OPS(bad_name) = { .name = "no blanks" };
 MCX_OPS(no_name) = { .flags = 0 };

@@ -4,8 +4,9 @@
  *
  * Every interval it touches as many new anonymous pages as one charge batch has
  * (64) and times the touching. The pages are given back outside of the timed
- * part. SCHED_FIFO, so that waiting for a CPU is not what is measured; no huge
- * pages, so that each round is the same number of faults.
+ * part. SCHED_FIFO, so that waiting for a CPU is not what is measured; memcg_ext,
+ * for which such a thread is critical, is told that it is not. No huge pages, so that
+ * each round is the same number of faults.
  *
  * The schedule is absolute: a late round does not shift the later ones. Rounds
  * whose start passed while an earlier one stalled are not made up for but
@@ -34,6 +35,7 @@
 
 struct options {
 	const char *cgroup;
+	const char *class;
 	const char *out;
 	double seconds;
 	unsigned int interval_us;
@@ -45,6 +47,7 @@ struct options {
 };
 
 static struct options opt = {
+	.class = "normal",
 	.seconds = 8,
 	.interval_us = 5000,
 	.pages = 64,
@@ -241,6 +244,27 @@ static int enter_cgroup(void)
 	return 0;
 }
 
+/* Where memcg_ext has no such file nobody asks for the class. */
+static int take_class(void)
+{
+	char path[512];
+	int fd;
+
+	if (!opt.cgroup || !strcmp(opt.class, "default"))
+		return 0;
+	snprintf(path, sizeof(path), "%s/memory.ext.threads", opt.cgroup);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || dprintf(fd, "0 %s", opt.class) < 0) {
+		fprintf(stderr, "paced: cannot be %s: %s\n", opt.class,
+			strerror(errno));
+		return 1;
+	}
+	close(fd);
+	return 0;
+}
+
 static int become_realtime(void)
 {
 	struct sched_param param = { .sched_priority = opt.prio };
@@ -278,13 +302,14 @@ static char *new_region(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: paced [-g CGROUP] [-t SECONDS] [-I USEC] [-n PAGES] [-c CPU] [-P PRIO] [-e MS] [-o FILE] [-i]\n"
+	fputs("usage: paced [-g CGROUP] [-t SECONDS] [-I USEC] [-n PAGES] [-c CPU] [-P PRIO] [-T CLASS] [-e MS] [-o FILE] [-i]\n"
 	      "  -g CGROUP   directory of the cgroup to move into\n"
 	      "  -t SECONDS  how long (8)\n"
 	      "  -I USEC     interval between rounds (5000)\n"
 	      "  -n PAGES    new pages per round (64, one charge batch)\n"
 	      "  -c CPU      run on this CPU only\n"
 	      "  -P PRIO     SCHED_FIFO priority, 0: normal scheduling (50)\n"
+	      "  -T CLASS    what memcg_ext is told of it; default: nothing (normal)\n"
 	      "  -e MS       count the samples above this (20)\n"
 	      "  -o FILE     write all samples, ns as native 64-bit words\n"
 	      "  -i          print a line each second\n", out);
@@ -294,7 +319,7 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "g:t:I:n:c:P:e:o:ih")) != -1) {
+	while ((c = getopt(argc, argv, "g:t:I:n:c:P:T:e:o:ih")) != -1) {
 		switch (c) {
 		case 'g': opt.cgroup = optarg; break;
 		case 't': opt.seconds = atof(optarg); break;
@@ -302,6 +327,7 @@ static void parse(int argc, char **argv)
 		case 'n': opt.pages = atoi(optarg); break;
 		case 'c': opt.cpu = atoi(optarg); break;
 		case 'P': opt.prio = atoi(optarg); break;
+		case 'T': opt.class = optarg; break;
 		case 'e': opt.edge_ms = atoi(optarg); break;
 		case 'o': opt.out = optarg; break;
 		case 'i': opt.ticks = true; break;
@@ -333,7 +359,7 @@ int main(int argc, char **argv)
 	}
 	/* Touched before the move: charged outside, and never faulted inside */
 	memset(s.ns, 0xff, s.room * sizeof(*s.ns));
-	if (enter_cgroup() || become_realtime())
+	if (enter_cgroup() || take_class() || become_realtime())
 		return 1;
 	run(&s, region);
 	if (opt.out && save(&s))

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * No blank cheque for critical threads: what they charge to a cgroup while others have
+ * to wait there comes out of a budget, and beyond it they wait like all others.
+ *
+ * Half of what the workers free there goes into it, so that critical threads alone cannot
+ * make usage grow for longer than it takes to use up what was saved, whatever slows the
+ * workers down; and where nothing can be reclaimed nothing comes in, so that a limit that
+ * cannot be met comes to a decision. What can be saved is 1/32 of the limit and at most
+ * MCX_BUDGET_MAX, of a memory.max moreover a quarter of what is kept free below it: the
+ * rest of that is for those who are in the kernel already. And however much there is, it
+ * is for nothing above mcx_mark_grace().
+ *
+ * As with any such bucket whoever finds something in it may go, and takes what it
+ * needs: an entry into the kernel larger than the budget must not wait for ever. Those
+ * after it wait for no more than one such budget to be filled.
+ *
+ * Locking: mcx_budget.lock, of each cgroup; taken where tasks would wait, and by workers
+ * after a pass.
+ */
+#include <linux/minmax.h>
+#include <linux/spinlock.h>
+
+#include "budget.h"
+#include "events.h"
+#include "mark.h"
+
+#define MCX_BUDGET_MAX	((long)((4U << 20) >> PAGE_SHIFT))
+
+static long mcx_budget_size(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->counter->max);
+	unsigned long limit = min(mcx_high(m), max);
+	unsigned long size = limit / 32;
+
+	if (max < PAGE_COUNTER_MAX)
+		size = min(size, (max - mcx_admit_of(m, max)) / 4);
+	return clamp_t(long, size, 2 * MCX_BATCH, MCX_BUDGET_MAX);
+}
+
+/**
+ * mcx_budget_earn() - pages were freed for critical threads
+ * @m: the managed cgroup
+ * @nr_pages: how many
+ *
+ * Context: Process.
+ */
+void mcx_budget_earn(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	struct mcx_budget *b = &m->critical;
+	long size = mcx_budget_size(m);
+
+	spin_lock(&b->lock);
+	b->left = min_t(long, b->left + nr_pages, size);
+	if (b->left >= size / 2)
+		b->out = false;
+	spin_unlock(&b->lock);
+}
+
+/* Caller holds the lock. */
+static bool mcx_budget_grant(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	struct mcx_budget *b = &m->critical;
+	long size = mcx_budget_size(m);
+
+	/* A limit may have been lowered. */
+	b->left = min(b->left, size);
+	if (b->left <= 0 || page_counter_read(m->counter) > mcx_mark_grace(m))
+		return false;
+	b->left = max_t(long, b->left - min_t(long, nr_pages, 2 * size), -size);
+	return true;
+}
+
+/**
+ * mcx_budget_take() - may a critical thread go on without waiting
+ * @m: the managed cgroup that it would wait in
+ * @nr_pages: what it charged
+ *
+ * Context: Process.
+ * Return: false if the budget is used up.
+ */
+bool mcx_budget_take(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	struct mcx_budget *b = &m->critical;
+	bool granted, over = false;
+
+	spin_lock(&b->lock);
+	granted = mcx_budget_grant(m, nr_pages);
+	if (b->left <= 0 && !granted) {
+		over = !b->out;
+		b->out = true;
+	}
+	spin_unlock(&b->lock);
+
+	if (granted)
+		mcx_stat_add(m, critical_pages, nr_pages);
+	if (over) {
+		mcx_stat_inc(m, critical_over);
+		mcx_events_notify(m);
+	}
+	return granted;
+}
+
+/**
+ * mcx_budget_init_memcg() - a full budget for a new object
+ * @m: the object
+ *
+ * Context: Any.
+ */
+void mcx_budget_init_memcg(struct mcx_memcg *m)
+{
+	spin_lock_init(&m->critical.lock);
+	/* As much as may be saved, whatever limits there will be. */
+	m->critical.left = MCX_BUDGET_MAX;
+}
