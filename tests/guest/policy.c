@@ -516,12 +516,48 @@ static void test_asks(void)
 	policy_cases_bpf__destroy(c);
 }
 
-/* What critical threads did not wait for while somebody went above memory.high. */
-static long long critical_pages(void)
+/* A task in CHILD that goes above memory.high whenever it is told to. */
+static pid_t start_goer(int *to, int *from)
+{
+	int in[2], out[2], i;
+	pid_t pid;
+	char c;
+
+	if (pipe(in) || pipe(out))
+		return -1;
+	pid = fork();
+	if (pid) {
+		close(in[0]);
+		close(out[1]);
+		*to = in[1];
+		*from = out[0];
+		return pid;
+	}
+	if (cg_enter(CHILD))
+		_exit(1);
+	while (read(in[0], &c, 1) == 1) {
+		void *p[40];
+
+		for (i = 0; i < 40; i++)
+			p[i] = mmap(NULL, MIB / 2, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+				    -1, 0);
+		for (i = 0; i < 40; i++)
+			munmap(p[i], MIB / 2);
+		if (write(out[1], &c, 1) != 1)
+			break;
+	}
+	_exit(0);
+}
+
+/* What it did not wait for as a critical thread meanwhile. */
+static long long critical_pages(int to, int from)
 {
 	long long before = cg_key(CHILD, "memory.ext.stat", "critical_pages");
+	char c = 0;
 
-	reap(charger(CHILD, 20, 128, 1), 20);
+	if (write(to, &c, 1) != 1 || read(from, &c, 1) != 1)
+		return -1;
 	return cg_key(CHILD, "memory.ext.stat", "critical_pages") - before;
 }
 
@@ -531,13 +567,16 @@ static void test_classes(void)
 	struct policy_cases_bpf *c = cases_load(CHILD);
 	struct bpf_link *link;
 	long long with, without;
+	int to, from;
+	pid_t pid;
 
 	cg_write(CHILD, "memory.high", "16M");
 	mcx_manage(CHILD);
-	without = critical_pages();
+	pid = start_goer(&to, &from);
+	without = critical_pages(to, from);
 	link = attach(c->maps.classes);
 	nap_ms(200);
-	with = critical_pages();
+	with = critical_pages(to, from);
 	ktap_ok(link && without == 0 && with > 0,
 		"a policy makes threads critical (%lld pages, %lld without it)",
 		with, without);
@@ -547,7 +586,11 @@ static void test_classes(void)
 		(unsigned long long)c->bss->nr_critical);
 	ktap_ok(c->bss->bad_class == -EINVAL, "there is no other class");
 	bpf_link__destroy(link);
-	ktap_ok(critical_pages() == 0, "with its end they are not any more");
+	ktap_ok(critical_pages(to, from) == 0,
+		"with its end they are not any more");
+	close(to);
+	close(from);
+	reap(pid, 5);
 	cg_write(CHILD, "memory.high", "max");
 	mcx_unmanage(CHILD);
 	policy_cases_bpf__destroy(c);
