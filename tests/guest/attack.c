@@ -559,7 +559,7 @@ int main(int argc, char **argv)
 	size_t i;
 
 	ktap_start();
-	if (!access("/sys/kernel/debug/kmemleak", F_OK))
+	if (debug_kernel())
 		patience = 240;
 	thp_off();
 	cg_create(TOP);

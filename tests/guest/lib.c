@@ -537,6 +537,11 @@ static struct setting {
 } settings[8];
 static int nr_settings;
 
+bool debug_kernel(void)
+{
+	return !access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 static void restore_settings(void)
 {
 	while (nr_settings) {

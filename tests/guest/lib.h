@@ -118,6 +118,9 @@ double trace_member_share(const struct trace *t);
 double quantile(uint64_t *v, size_t n, double q);
 uint64_t random64(void);	/* fixed seed: the same run, the same figures */
 
+/* On the kernel that checks itself times mean little. */
+bool debug_kernel(void);
+
 /* Sets a file under /proc/sys or /sys for the life of the program. */
 void setting(const char *path, const char *value);
 void thp_off(void);		/* no transparent huge pages, likewise */

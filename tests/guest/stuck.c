@@ -607,7 +607,7 @@ static void test_all(void)
 int main(int argc, char **argv)
 {
 	ktap_start();
-	slow = !access("/sys/kernel/debug/kmemleak", F_OK);
+	slow = debug_kernel();
 	if (slow)
 		hog_patience = 120;
 	thp_off();
