@@ -566,8 +566,8 @@ static void test_classes(void)
 {
 	struct policy_cases_bpf *c = cases_load(CHILD);
 	struct bpf_link *link;
-	long long with, without;
-	int to, from;
+	long long with = 0, without;
+	int to, from, tries;
 	pid_t pid;
 
 	cg_write(CHILD, "memory.high", "16M");
@@ -576,9 +576,12 @@ static void test_classes(void)
 	without = critical_pages(to, from);
 	link = attach(c->maps.classes);
 	nap_ms(200);
-	/* It is critical a moment after it was told; twice, to be in time for it. */
-	with = critical_pages(to, from);
-	with += critical_pages(to, from);
+	/*
+	 * It is critical a moment after it was told, and uses its budget only where it
+	 * happens to be seen above the mark: a slow machine needs a few goes.
+	 */
+	for (tries = 0; !with && tries < 20; tries++)
+		with = critical_pages(to, from);
 	ktap_ok(link && without == 0 && with > 0,
 		"a policy makes threads critical (%lld pages, %lld without it)",
 		with, without);

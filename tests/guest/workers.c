@@ -145,6 +145,65 @@ static void test_real_time(void)
 	cg_remove(BIG);
 }
 
+/* A normal task on @cpu that never sleeps. */
+static pid_t spinner(int cpu)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	on_cpu(cpu);
+	for (;;)
+		;
+}
+
+/* A number in debugfs' file about workers, the one behind @text; or -1. */
+static long long worker_number(const char *text)
+{
+	char buf[4096];
+	const char *at;
+
+	if (read_file("/sys/kernel/debug/memcg_ext/workers", buf, sizeof(buf)) < 0)
+		return -1;
+	at = strstr(buf, text);
+	return at ? atoll(at + strlen(text)) : -1;
+}
+
+/*
+ * Neither CPU's worker gets on: one is held by a real-time task, the other has next to
+ * no share of its CPU beside a task that spins. A spare has a share as others have.
+ */
+static void test_spares(void)
+{
+	struct sched_param param = { 0 };
+	unsigned long before, during;
+	pid_t pids[3], worker;
+	long long spares;
+
+	if (make(BIG, "memory.max", "32M")) {
+		ktap_ok(false, "cannot set up " BIG);
+		return;
+	}
+	pids[0] = writer(0, BIG, 96, 256 << 10, 0, 0);
+	pids[1] = spinner(0);
+	nap_ms(4000);
+	before = pieces_in(5);
+	pids[2] = rt_hog(1);
+	worker = worker_number("0 pid=");
+	ktap_ok(worker > 0 && !sched_setscheduler(worker, SCHED_IDLE, &param),
+		"the other CPU's worker %d has less of it than others", worker);
+	nap_ms(1000);
+	spares = worker_number("spare passes=");
+	during = pieces_in(10) / 2;
+	spares = worker_number("spare passes=") - spares;
+	ktap_ok(spares > 10 && during * 5 >= before,
+		"held on both CPUs: %lld passes by spares, %lu pieces in 5 s, %lu without",
+		spares, during, before);
+	stop(pids, 3);
+	sched_setscheduler(worker, SCHED_OTHER, &param);
+	cg_remove(BIG);
+}
+
 static void test_hotplug(void)
 {
 	unsigned long during;
@@ -240,6 +299,7 @@ int main(void)
 	if (!ktap_ok(!mcx_load(), "loads"))
 		return ktap_end();
 	test_real_time();
+	test_spares();
 	test_hotplug();
 	test_fair();
 	ktap_ok(!mcx_unload(), "unloads");
