@@ -103,7 +103,7 @@ splats=(
 )
 
 echo "TAP version 13"
-echo "1..$((${#splats[@]} + 32))"
+echo "1..$((${#splats[@]} + 34))"
 options=()
 reset
 
@@ -118,6 +118,12 @@ sed -i 's/.*Linux version.*/[    1.0] WARNING: CPU: 0 at boot/' "$dir/console.lo
 expect "2 1 0 2" "outside of tests" "a message before the first test is the machine's"
 sed -i 's/.*powering off/&\n[    6.8] BUG: at the end/' "$dir/console.log"
 expect "2 1 0 2" "outside of tests" "a message after the last test is the machine's"
+
+oom='[    5.1] t invoked oom-killer: order=0\n[    5.1] Call Trace:'
+sed -i "s/.*some driver.*/$oom/" "$dir/console.log"
+expect "3 0 0 2" "ok 1 t # 0.5 s" "the OOM killer's trace is no complaint"
+sed -i "s/.*some driver.*/$oom\n[    5.1] Call Trace:/" "$dir/console.log"
+expect "3 1 0 2" "the kernel complained" "but the next one is"
 
 sed -i '/mcx-end/d' "$dir/tap.log"
 expect "2 1 0 2" "no end marker" "a missing end marker is the machine's failure"
