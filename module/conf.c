@@ -9,9 +9,11 @@
 #include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/limits.h>
+#include <linux/math.h>
 #include <linux/overflow.h>
 #include <linux/parser.h>
 #include <linux/seq_file.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 
 #include "conf.h"
@@ -21,10 +23,13 @@
 #define MCX_MAX_SWAPPINESS	200
 #define MCX_MIN_STUCK_MS	100
 #define MCX_MAX_STUCK_MS	600000
+/* A batch of pages. */
+#define MCX_MIN_OVERRUN		SZ_256K
+#define MCX_MAX_OVERRUN		(1024ULL * SZ_1G)
 
 enum {
 	OPT_HEADROOM, OPT_SWAPPINESS, OPT_CPU, OPT_CPU_MAX, OPT_STUCK_MS,
-	OPT_STUCK, OPT_UNKNOWN,
+	OPT_STUCK, OPT_OVERRUN, OPT_UNKNOWN,
 };
 
 static const match_table_t tokens = {
@@ -34,6 +39,7 @@ static const match_table_t tokens = {
 	{ OPT_CPU_MAX, "cpu_max=%s" },
 	{ OPT_STUCK_MS, "stuck_ms=%s" },
 	{ OPT_STUCK, "stuck=%s" },
+	{ OPT_OVERRUN, "overrun=%s" },
 	{ OPT_UNKNOWN, NULL },
 };
 
@@ -179,6 +185,22 @@ static int mcx_parse_stuck(struct mcx_conf *conf, const char *value)
 	return 0;
 }
 
+static int mcx_parse_overrun(struct mcx_conf *conf, char *value)
+{
+	u64 bytes;
+	int ret;
+
+	ret = mcx_parse_bytes(value, &bytes);
+	if (ret)
+		return ret;
+	if (bytes && (bytes < MCX_MIN_OVERRUN || bytes > MCX_MAX_OVERRUN))
+		return -ERANGE;
+	if (bytes && !mcx_feature_is_on(MCX_FEAT_OVERRUN))
+		return -EOPNOTSUPP;
+	conf->overrun = DIV_ROUND_UP(bytes, PAGE_SIZE);
+	return 0;
+}
+
 static int mcx_parse_word(struct mcx_conf *conf, char *word)
 {
 	substring_t args[MAX_OPT_ARGS];
@@ -196,6 +218,8 @@ static int mcx_parse_word(struct mcx_conf *conf, char *word)
 		return mcx_parse_stuck_ms(conf, args[0].from);
 	case OPT_STUCK:
 		return mcx_parse_stuck(conf, args[0].from);
+	case OPT_OVERRUN:
+		return mcx_parse_overrun(conf, args[0].from);
 	}
 	return -EINVAL;
 }
@@ -252,6 +276,6 @@ void mcx_conf_show(struct seq_file *s, const struct mcx_conf *conf)
 		seq_printf(s, " cpu_max=%u%%", conf->cpu_max);
 	else
 		seq_puts(s, " cpu_max=max");
-	seq_printf(s, " stuck_ms=%u stuck=%s\n", conf->stuck_ms,
-		   stuck_names[conf->stuck]);
+	seq_printf(s, " stuck_ms=%u stuck=%s overrun=%llu\n", conf->stuck_ms,
+		   stuck_names[conf->stuck], (u64)conf->overrun << PAGE_SHIFT);
 }

@@ -46,7 +46,7 @@ static const char * const stat_names[] = { MCX_STATS(MCX_STAT_NAME) };
 static const enum mcx_stat event_stats[] = {
 	MCX_STAT_wakeups, MCX_STAT_deferred, MCX_STAT_paced,
 	MCX_STAT_over_high, MCX_STAT_stuck, MCX_STAT_stuck_kill,
-	MCX_STAT_shed, MCX_STAT_critical_over,
+	MCX_STAT_shed, MCX_STAT_critical_over, MCX_STAT_granted,
 };
 
 static DEFINE_MUTEX(conf_mutex);

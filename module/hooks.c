@@ -20,6 +20,7 @@
 #include <linux/workqueue.h>
 
 #include "hooks.h"
+#include "overrun.h"
 #include "state.h"
 #include "symbols.h"
 #include "throttle.h"
@@ -54,6 +55,7 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_offline,
 	&mcx_hook_reset,
 	&mcx_hook_over_high,
+	&mcx_hook_over_max,
 };
 
 static void mcx_hook_find(struct mcx_hook *h)
@@ -116,12 +118,37 @@ static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
 	return ret;
 }
 
+static void mcx_hook_detach(struct mcx_hook *h)
+{
+	if (!h->attached)
+		return;
+	h->attached = false;
+	if (h->with)
+		return;
+	WRITE_ONCE(h->redirects, false);
+	unregister_ftrace_function(&h->ops);
+	ftrace_free_filter(&h->ops);
+}
+
+static void mcx_hook_failed(struct mcx_hook *h, int ret)
+{
+	/* Not off: that would forbid to want it, and it is tried again. */
+	if (h->wanted)
+		mcx_feature_degraded(h->feature,
+				     "cannot redirect %s (%d); does a live patch?",
+				     h->name, ret);
+	else
+		mcx_feature_off(h->feature, "cannot hook %s (%d)%s", h->name,
+				ret, ret == -EBUSY || ret == -ENODEV ?
+				"; is kernel.ftrace_enabled 0?" : "");
+}
+
 static int mcx_hook_attach(struct mcx_hook *h)
 {
 	int ret;
 
-	if (!h->addr || h->attached)
-		return h->addr ? 0 : -ENOENT;
+	if (!h->addr)
+		return -ENOENT;
 
 	if (h->on_demand)
 		return 0;
@@ -130,6 +157,12 @@ static int mcx_hook_attach(struct mcx_hook *h)
 		return h->attached ? 0 : -ENOENT;
 	}
 
+	if (h->wanted && !READ_ONCE(*h->wanted)) {
+		mcx_hook_detach(h);
+		return 0;
+	}
+	if (h->attached)
+		return 0;
 	if (h->redirect && mcx_hidden("ipmodify"))
 		ret = -EBUSY;
 	else
@@ -146,23 +179,9 @@ static int mcx_hook_attach(struct mcx_hook *h)
 					     h->name);
 	}
 	if (ret)
-		mcx_feature_off(h->feature, "cannot hook %s (%d)%s", h->name,
-				ret, ret == -EBUSY || ret == -ENODEV ?
-				"; is kernel.ftrace_enabled 0?" : "");
+		mcx_hook_failed(h, ret);
 	h->attached = !ret;
 	return ret;
-}
-
-static void mcx_hook_detach(struct mcx_hook *h)
-{
-	if (!h->attached)
-		return;
-	h->attached = false;
-	if (h->with)
-		return;
-	WRITE_ONCE(h->redirects, false);
-	unregister_ftrace_function(&h->ops);
-	ftrace_free_filter(&h->ops);
 }
 
 static void mcx_hooks_detach(void)
@@ -198,6 +217,7 @@ static int mcx_hooks_attach(void)
 		if (ret && hooks[i]->addr)
 			result = ret;
 	}
+	mcx_overrun_attached();
 	WRITE_ONCE(hooks_attached, true);
 	return result;
 }
@@ -304,6 +324,17 @@ void mcx_hooks_want(bool want)
 	WRITE_ONCE(hooks_wanted, want);
 	mod_delayed_work(mcx_wq, &hooks_work,
 			 want ? 0 : MCX_DETACH_DELAY);
+}
+
+/**
+ * mcx_hooks_again() - what is wanted of the optional hooks has changed
+ *
+ * Context: Any that may queue work.
+ */
+void mcx_hooks_again(void)
+{
+	if (READ_ONCE(hooks_wanted))
+		mod_delayed_work(mcx_wq, &hooks_work, 0);
 }
 
 /**

@@ -20,6 +20,7 @@
  * @feature: what is off without this hook
  * @optional: only that: cgroups can be managed all the same
  * @on_demand: attached for a while after mcx_hooks_demand(); has @with
+ * @wanted: attached only while that is not 0; NULL: always
  * @ops: ftrace's own
  * @addr: where it is, 0 if this kernel does not have it
  * @caller_from: where @caller is
@@ -28,7 +29,7 @@
  * @attached: hooked now
  * @redirects: hooked, and @func may redirect; read without the mutex
  *
- * All but the first nine members belong to hooks.c and are guarded by its
+ * All but the first ten members belong to hooks.c and are guarded by its
  * mutex.
  */
 struct mcx_hook {
@@ -41,6 +42,7 @@ struct mcx_hook {
 	enum mcx_feature feature;
 	bool optional;
 	bool on_demand;
+	const int *wanted;
 
 	struct ftrace_ops ops;
 	unsigned long addr;
@@ -54,6 +56,7 @@ struct mcx_hook {
 extern struct mcx_hook mcx_hook_charge;
 extern struct mcx_hook mcx_hook_uncharge;
 extern struct mcx_hook mcx_hook_over_high;
+extern struct mcx_hook mcx_hook_over_max;
 extern struct mcx_hook mcx_hook_online;
 extern struct mcx_hook mcx_hook_offline;
 extern struct mcx_hook mcx_hook_reset;
@@ -68,6 +71,7 @@ static __always_inline bool mcx_hook_called_by(const struct mcx_hook *h,
 void mcx_hooks_init(void);
 void mcx_hooks_want(bool want);
 void mcx_hooks_demand(void);
+void mcx_hooks_again(void);
 bool mcx_hooks_possible(void);
 bool mcx_hooks_attached(void);
 void mcx_hooks_exit(void);

@@ -49,6 +49,7 @@
 #include "cpu.h"
 #include "events.h"
 #include "mark.h"
+#include "overrun.h"
 #include "reclaim.h"
 #include "stuck.h"
 
@@ -308,6 +309,7 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 
 	mcx_adapt_pass(m, freed, local_clock() - wall);
 	mcx_budget_earn(m, freed / 2);
+	mcx_overrun_check(m);
 	cpu = mcx_cpu_clock() - cpu;
 	mcx_cpu_charge(m, cpu);
 	cpu = div_u64(cpu, NSEC_PER_USEC);

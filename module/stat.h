@@ -43,6 +43,11 @@
 	S(critical_pages)						\
 	/* times that their budget was used up */			\
 	S(critical_over)						\
+	/* charges beyond memory.max put off by overrun=, and their pages */ \
+	S(granted)							\
+	S(granted_pages)						\
+	/* of these, reclaimed by tasks on their return to user mode */	\
+	S(repaid_pages)							\
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\
 	/* times the workers gave up for now: nothing to reclaim */	\

@@ -33,6 +33,7 @@
 #include "budget.h"
 #include "cpu.h"
 #include "hooks.h"
+#include "overrun.h"
 #include "reclaim.h"
 #include "state.h"
 
@@ -158,6 +159,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	mcx_reclaim_init_memcg(m);
 	mcx_cpu_init_memcg(m);
 	mcx_budget_init_memcg(m);
+	mcx_overrun_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
@@ -207,6 +209,7 @@ static void mcx_memcg_remove(struct mcx_memcg *m)
 
 	set_bit(MCX_DYING, &m->flags);
 	mcx_memcg_lose_policy(m);
+	mcx_overrun_configure(m, 0);
 	list_del(&m->all);
 	hash_del_rcu(&m->hash);
 	mcx_memcg_wake(m);
@@ -367,6 +370,7 @@ static void mcx_apply_resets(void)
 	list_for_each_entry(m, &all_memcgs, all)
 		if (test_and_clear_bit(MCX_RESET, &m->flags)) {
 			m->own = MCX_ENABLE_NO;
+			mcx_overrun_configure(m, 0);
 			m->conf = MCX_CONF_DEFAULT;
 			mcx_cpu_renew(m);
 			mcx_memcg_lose_policy(m);
@@ -474,6 +478,7 @@ void mcx_state_clear(void)
 	mutex_lock(&state_mutex);
 	list_for_each_entry(m, &all_memcgs, all) {
 		m->own = MCX_ENABLE_NO;
+		mcx_overrun_configure(m, 0);
 		m->conf = MCX_CONF_DEFAULT;
 	}
 	mcx_sync();
@@ -591,6 +596,7 @@ static void mcx_memcg_configure(struct mcx_memcg *m, const struct mcx_conf *conf
 	}
 	WRITE_ONCE(m->conf.stuck_ms, conf->stuck_ms);
 	WRITE_ONCE(m->conf.stuck, conf->stuck);
+	mcx_overrun_configure(m, conf->overrun);
 	/* Who may be killed is looked for anew. */
 	clear_bit(MCX_NO_VICTIM, &m->flags);
 	/* More headroom may be wanted now: no charge would tell. */

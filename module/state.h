@@ -140,6 +140,7 @@ enum mcx_stuck_action {
  * struct mcx_conf - what memory.ext.reclaim says
  * @headroom: pages; 0: not given
  * @percent: the same as percent of the limit; 0: not given
+ * @overrun: pages that may be charged above memory.max until they are reclaimed
  * @swappiness: 0 to 200 for reclaim by the workers; -1: the system's
  * @cpu: enum mcx_cpu_payer
  * @cpu_max: percent of one CPU that the workers may use; 0: as much as they need
@@ -150,6 +151,7 @@ enum mcx_stuck_action {
  */
 struct mcx_conf {
 	unsigned long headroom;
+	unsigned long overrun;
 	unsigned int percent;
 	int swappiness;
 	unsigned int cpu;
@@ -254,6 +256,8 @@ struct mcx_budget {
  *	reading
  * @stat: counters
  * @cpu: CPU time of the workers, and what is owed for it
+ * @overrun_max: pages, the memory.max that was met, beyond which overrun= goes
+ * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
@@ -304,6 +308,8 @@ struct mcx_memcg {
 	struct mcx_conf conf;
 	struct mcx_stat_cpu __percpu *stat;
 	struct mcx_cpu cpu;
+	unsigned long overrun_max;
+	unsigned long overrun_decided;
 	struct mcx_budget critical;
 
 	struct mem_cgroup *memcg;

@@ -36,6 +36,8 @@ DEFINE_STATIC_CALL(mcx_task_runtime, mcx_runtime_at_tick);
 DEFINE_STATIC_CALL_NULL(mcx_page_state, mcx_proto_page_state);
 DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
+DEFINE_STATIC_CALL_NULL(mcx_force_charge, mcx_proto_force_charge);
+DEFINE_STATIC_CALL_NULL(mcx_force_uncharge, mcx_proto_force_charge);
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -170,6 +172,9 @@ int mcx_symbols_init(void)
 	mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_flush_stats, "mem_cgroup_flush_stats", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_wake_flushers, "wakeup_flusher_threads", MCX_FEAT_FLUSH);
+	mcx_bind(mcx_force_charge, "page_counter_charge", MCX_FEAT_OVERRUN);
+	mcx_bind(mcx_force_uncharge, "page_counter_uncharge",
+		 MCX_FEAT_OVERRUN);
 
 	return files ? 0 : -ENOENT;
 }

@@ -31,6 +31,8 @@ unsigned long long mcx_proto_task_runtime(struct task_struct *task);
 unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
 void mcx_proto_flush_stats(struct mem_cgroup *memcg);
 void mcx_proto_wake_flushers(enum wb_reason reason);
+void mcx_proto_force_charge(struct page_counter *counter,
+			    unsigned long nr_pages);
 
 DECLARE_STATIC_CALL(mcx_add_cftypes, mcx_proto_add_cftypes);
 DECLARE_STATIC_CALL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
@@ -42,6 +44,8 @@ DECLARE_STATIC_CALL(mcx_task_runtime, mcx_proto_task_runtime);
 DECLARE_STATIC_CALL(mcx_page_state, mcx_proto_page_state);
 DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
+DECLARE_STATIC_CALL(mcx_force_charge, mcx_proto_force_charge);
+DECLARE_STATIC_CALL(mcx_force_uncharge, mcx_proto_force_charge);
 
 /* A static call to a NULL target of type void is a nop: safe when missing. */
 static inline void mcx_file_notify(struct cgroup_file *cfile)

@@ -46,6 +46,7 @@
 #include "events.h"
 #include "hooks.h"
 #include "mark.h"
+#include "overrun.h"
 #include "owed.h"
 #include "reclaim.h"
 #include "state.h"
@@ -150,11 +151,15 @@ static notrace enum mcx_caller mcx_caller_of(unsigned long ip)
 	return caller;
 }
 
-/*
- * Is there nothing in this branch that the stock handler must look after? Under
- * RCU.
+/**
+ * mcx_throttle_all_ours() - is there nothing in this branch that the stock handler must
+ *	look after
+ * @memcg: the cgroup of a task
+ *
+ * Context: Any, under RCU.
+ * Return: false if the kernel's handler is to run for it.
  */
-static notrace bool mcx_all_ours(struct mem_cgroup *memcg)
+bool notrace mcx_throttle_all_ours(struct mem_cgroup *memcg)
 {
 	for (; memcg->css.parent;
 	     memcg = mem_cgroup_from_css(memcg->css.parent)) {
@@ -186,7 +191,10 @@ static notrace bool mcx_far_above(struct mcx_memcg *m)
 /* A memory.max that nobody can reach decides nothing. */
 static notrace bool mcx_max_decides(struct mcx_memcg *m)
 {
-	return READ_ONCE(m->counter->max) < totalram_pages();
+	unsigned long max = READ_ONCE(m->counter->max);
+
+	return max < PAGE_COUNTER_MAX &&
+	       max + READ_ONCE(m->conf.overrun) < totalram_pages();
 }
 
 /*
@@ -215,7 +223,7 @@ static notrace bool mcx_must_not_defer(struct mcx_memcg *own,
 	if (current->memcg_nr_pages_over_high <= bound &&
 	    !(current->flags & (PF_IO_WORKER | PF_USER_WORKER)))
 		return false;
-	return mcx_nobody_decides(m) || !mcx_all_ours(own->memcg);
+	return mcx_nobody_decides(m) || !mcx_throttle_all_ours(own->memcg);
 }
 
 /*
@@ -229,7 +237,7 @@ static notrace bool mcx_policy_outranked(struct mcx_memcg *own)
 	struct cgroup_subsys_state *parent;
 
 	parent = at ? at->memcg->css.parent : NULL;
-	return parent && !mcx_all_ours(mem_cgroup_from_css(parent));
+	return parent && !mcx_throttle_all_ours(mem_cgroup_from_css(parent));
 }
 
 /* Does the policy want this inline call put off? Under RCU. */
@@ -252,7 +260,7 @@ static notrace enum mcx_caller mcx_route_own(struct mcx_memcg *own,
 	bool defers = false;
 
 	if (caller == MCX_CALLER_RETURN)
-		return mcx_all_ours(own->memcg) ? caller : MCX_CALLER_NEW;
+		return mcx_throttle_all_ours(own->memcg) ? caller : MCX_CALLER_NEW;
 	if (caller == MCX_CALLER_CHARGE)
 		defers = mcx_policy_defers(own, gfp_mask);
 	if (!m && !defers)
@@ -310,7 +318,7 @@ static notrace enum mcx_caller mcx_route_elsewhere(unsigned long parent_ip)
 		return MCX_CALLER_NEW;
 	rcu_read_lock();
 	memcg = mcx_current_memcg();
-	ours = memcg && mcx_all_ours(memcg);
+	ours = memcg && mcx_throttle_all_ours(memcg);
 	rcu_read_unlock();
 	return ours ? caller : MCX_CALLER_NEW;
 }
@@ -643,7 +651,7 @@ static bool mcx_must_wait(unsigned int debt)
 
 	rcu_read_lock();
 	memcg = mcx_current_memcg();
-	wait = owed.ms || (memcg && !mcx_all_ours(memcg)) ||
+	wait = owed.ms || (memcg && !mcx_throttle_all_ours(memcg)) ||
 	       (nr_pages > owed.pages &&
 		mcx_would_wait(mcx_own_counter(), nr_pages - owed.pages)) ||
 	       (owed.pages && mcx_would_wait(owed.counter, owed.pages));
@@ -679,14 +687,16 @@ static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
 
-	while (paid && (m = mcx_next_level(m, counter))) {
+	while ((m = mcx_next_level(m, counter))) {
 		mcx_note_over_high(m);
 		if (page_counter_read(m->counter) > mcx_mark_grace(m))
 			*net = max(*net, gross);
 		if (*net)
 			paid = mcx_pay_level(m, *net, left);
-		if (paid)
-			mcx_pay_cpu(m, gross, left);
+		if (!paid)
+			break;
+		mcx_overrun_settle(m, gross);
+		mcx_pay_cpu(m, gross, left);
 	}
 	if (m)
 		mcx_memcg_put(m);
@@ -922,6 +932,17 @@ void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task)
 		__wake_up(&m->batch_waiters, TASK_NORMAL, 0, task);
 	}
 	rcu_read_unlock();
+}
+
+/**
+ * mcx_throttle_draining() - is it time to leave our code
+ *
+ * Context: Any.
+ * Return: true while the module or its hooks go.
+ */
+bool mcx_throttle_draining(void)
+{
+	return READ_ONCE(draining);
 }
 
 /**

@@ -10,5 +10,7 @@ void mcx_throttle_charge(struct page_counter *counter, unsigned long nr_pages,
 			 unsigned int delay);
 void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task);
 void mcx_throttle_drain(void);
+bool mcx_throttle_draining(void);
+bool mcx_throttle_all_ours(struct mem_cgroup *memcg);
 
 #endif /* MCX_THROTTLE_H */

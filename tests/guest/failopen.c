@@ -45,6 +45,7 @@ static const struct lost {
 	const char *feature;	/* what features says, and of nothing else */
 	const char *unless;	/* not if the kernel has this one, too */
 	const char *name;	/* if @hide is too long for a line */
+	int also;		/* features that are off, too: overrun */
 } losses[] = {
 	{ "cgroup_add_dfl_cftypes", NO_LOAD },
 	{ "cgroup_rm_cftypes", NO_LOAD },
@@ -55,15 +56,19 @@ static const struct lost {
 	{ "mem_cgroup_css_reset", NO_HOOKS,
 	  "lifetime off kernel function mem_cgroup_css_reset not found\n" },
 	{ "page_counter_try_charge", NO_HOOKS,
-	  "account off kernel function page_counter_try_charge not found\n" },
+	  "account off kernel function page_counter_try_charge not found\n",
+	  .also = 1 },
 	{ "page_counter_uncharge", MANAGES,
-	  "given off kernel function page_counter_uncharge not found\n" },
+	  "given off kernel function page_counter_uncharge not found\n",
+	  .also = 1 },
 	{ "sched_process_fork", MANAGES,
 	  "threads off tracepoint sched_process_fork not found\n" },
 	{ "sched_process_exit", MANAGES,
 	  "threads off tracepoint sched_process_exit not found\n" },
 	{ "cgroup_attach_task", MANAGES,
 	  "threads off tracepoint cgroup_attach_task not found\n" },
+	{ "page_counter_charge", MANAGES,
+	  "overrun off kernel function page_counter_charge not found\n" },
 	{ "uncharge_batch", MANAGES,
 	  "given off kernel function uncharge_batch not found\n" },
 	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,
@@ -272,8 +277,8 @@ static int count(const char *text, const char *what)
 	return n;
 }
 
-/* Nothing but @says is not on; NULL: all are on. */
-static void check_features(const char *what, const char *says)
+/* Nothing but @says, and @also others, is not on; NULL: all are on. */
+static void check_features(const char *what, const char *says, int also)
 {
 	char buf[4096];
 	int on, lines;
@@ -282,7 +287,7 @@ static void check_features(const char *what, const char *says)
 		buf[0] = '\0';
 	on = count(buf, " on\n");
 	lines = count(buf, "\n");
-	if (!ktap_ok(lines && on == lines - !!says &&
+	if (!ktap_ok(lines && on == lines - !!says - also &&
 		     (!says || strstr(buf, says)),
 		     "%s: features says so, and nothing else", what))
 		ktap_note("%s", buf);
@@ -334,6 +339,18 @@ static void check_threads(const char *what, const char *says)
 		off ? "cannot" : "can");
 }
 
+/* And overrun=. */
+static void check_overrun(const char *what, const struct lost *l)
+{
+	bool off = l->also ||
+		   (l->feature && !strncmp(l->feature, "overrun off ", 12));
+	int ret = cg_write(CG, "memory.ext.reclaim", "overrun=1M");
+
+	ktap_ok(ret == (off ? -EOPNOTSUPP : 0) &&
+		!cg_write(CG, "memory.ext.reclaim", "overrun=0"),
+		"%s: overrun= %s", what, ret ? "is refused" : "is possible");
+}
+
 static void test_lost(const struct lost *l)
 {
 	const char *what = l->name ? l->name : l->hide;
@@ -355,6 +372,7 @@ static void test_lost(const struct lost *l)
 	check_rest(what);
 	check_cpu(what, says);
 	check_threads(what, says);
+	check_overrun(what, l);
 	if (l->outcome == MANAGES)
 		ktap_ok(!mcx_manage(CG), "%s: can be managed", what);
 	else
@@ -362,7 +380,7 @@ static void test_lost(const struct lost *l)
 	ret = try_policy();
 	ktap_ok(ret == (l->outcome == NO_HOOKS ? -EOPNOTSUPP : 0),
 		"%s: attaching a policy: %s", what, ret ? strerror(-ret) : "ok");
-	check_features(what, says);
+	check_features(what, says, l->also);
 	check_limits(what);
 	unload(what);
 }
@@ -372,7 +390,7 @@ static void test_all(void)
 {
 	struct lost l = { .outcome = NO_LOAD, .name = "all" };
 	const char *what = "all but the files' functions";
-	char names[1024] = "";
+	char names[2048] = "";
 	size_t i;
 
 	for (i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {
@@ -423,7 +441,8 @@ static void test_ftrace(void)
 		!becomes("attached", 1, 2000),
 		"kernel.ftrace_enabled=0: managed, and not attached");
 	check_features("kernel.ftrace_enabled=0",
-		       "account off cannot hook page_counter_try_charge (-16); is kernel.ftrace_enabled 0?\n");
+		       "account off cannot hook page_counter_try_charge (-16); is kernel.ftrace_enabled 0?\n",
+		       0);
 	ktap_ok(!try_policy(), "kernel.ftrace_enabled=0: a policy waits, too");
 	check_limits("kernel.ftrace_enabled=0");
 	/* It was made anew. Tried at once, in vain; then every 10 s. */
@@ -436,7 +455,7 @@ static void test_ftrace(void)
 	ktap_ok(attached && took < 12,
 		"kernel.ftrace_enabled=1 again: attached by itself in %.1f s",
 		took);
-	check_features("kernel.ftrace_enabled=1 again", NULL);
+	check_features("kernel.ftrace_enabled=1 again", NULL, 0);
 	ktap_ok(write_file(FTRACE, "0") == -EBUSY,
 		"kernel.ftrace_enabled=0 is refused while attached");
 	unload("kernel.ftrace_enabled=1 again");

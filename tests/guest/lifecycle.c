@@ -109,26 +109,28 @@ static void test_reclaim_file(void)
 		"cpu_max=-5%", "cpu_max=%", "cpu_max=5%%", "cpu_max=x",
 		"cpumax=5%", "cpu=system cpu_max=x%",
 		"stuck_ms=", "stuck_ms=1s", "stuck_ms=-1", "stuck=",
-		"stuck=killed", "stuck=5",
+		"stuck=killed", "stuck=5", "overrun=x", "overrun=10%",
 	};
 	static const char *const range[] = {
 		"headroom=0", "headroom=0%", "headroom=51%", "swappiness=201",
 		"headroom=99999999999999999999999", "headroom=17E",
 		"headroom=18014398509482112K", "cpu_max=0%",
 		"cpu_max=1000000%", "stuck_ms=99", "stuck_ms=600001",
+		"overrun=128K", "overrun=2T",
 	};
 	const char *def =
-		"headroom=auto swappiness=default cpu=system cpu_max=max stuck_ms=5000 stuck=notify"
+		"headroom=auto swappiness=default cpu=system cpu_max=max stuck_ms=5000 stuck=notify overrun=0"
 		;
 	const char *kept =
-		"headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25% stuck_ms=700 stuck=kill";
+		"headroom=8388608 swappiness=7 cpu=cgroup cpu_max=25% stuck_ms=700 stuck=kill overrun=1048576"
+		;
 	size_t i, good = 0;
 
 	ktap_ok(reads(TOP, "memory.ext.reclaim", def),
 		"memory.ext.reclaim: the default");
 	cg_write(TOP, "memory.ext.reclaim", "swappiness=7 stuck=kill");
 	cg_write(TOP, "memory.ext.reclaim", "cpu_max=25% cpu=cgroup");
-	cg_write(TOP, "memory.ext.reclaim", "stuck_ms=700");
+	cg_write(TOP, "memory.ext.reclaim", "stuck_ms=700 overrun=1M");
 	ktap_ok(!cg_write(TOP, "memory.ext.reclaim", " headroom=8M\n") &&
 		reads(TOP, "memory.ext.reclaim", kept),
 		"what is not named stays, and unmanaged it is kept, too");

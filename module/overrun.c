@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * overrun=: a batch that does not fit below memory.max, charged in the middle of the
+ * kernel by a task with whatever locks it holds, is granted room above it, instead of
+ * being reclaimed for there and then. The task waits for that on its return to user
+ * mode, as for all it charges above the marks, and the workers bring usage back.
+ *
+ * Such a batch is charged by page_counter_charge(), as the kernel charges what must not
+ * fail, and page_counter_try_charge() is sent to a function that says it is done.
+ * memory.max itself is not touched: whatever else comes to it finds it where the user
+ * put it, and so does who reads it. Usage is above it by no more than overrun=, beside
+ * what the kernel itself charges by force; memory.peak may have a few batches more,
+ * which were tried and taken back.
+ *
+ * Whoever cannot be made to wait later (kernel threads, workers of io_uring, exiting
+ * tasks, core dumps) is granted something only while usage is above memory.max, which
+ * others brought it to, or it would have to reclaim all of what was granted to them; and
+ * half of it at most. Not granted: more than a batch; anything where nothing can be
+ * reclaimed, or where the user lowered memory.max below usage, before that was met once;
+ * what is charged on behalf of another cgroup, as by mcx_overrun_decide(). Those are the
+ * kernel's, which reclaims, and kills if it must, at memory.max.
+ *
+ * Locking: none. What is charged is looked at again, and taken back if it is too much,
+ * as in page_counter_try_charge() itself. mcx_overrun_users: state_mutex.
+ */
+#include <linux/freezer.h>
+#include <linux/gfp.h>
+#include <linux/jiffies.h>
+#include <linux/memcontrol.h>
+#include <linux/minmax.h>
+#include <linux/page_counter.h>
+#include <linux/preempt.h>
+#include <linux/psi.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "compat.h"
+#include "hooks.h"
+#include "mark.h"
+#include "overrun.h"
+#include "symbols.h"
+#include "throttle.h"
+
+/* One pass; between them it is looked whether there is a reason to go on. */
+#define MCX_SETTLE_PASS	(4 * MCX_BATCH)
+/* How often the kernel is made to decide, for all tasks of a cgroup. */
+#define MCX_DECIDE_TIME	(HZ / 10)
+
+/* Cgroups with overrun=; without any nothing is hooked for it. */
+int mcx_overrun_users;
+
+/* Can current be made to wait later? */
+static notrace bool mcx_waits_later(void)
+{
+	struct mem_cgroup *memcg;
+
+	if (current->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER |
+			      PF_EXITING | PF_MEMALLOC | PF_DUMPCORE) ||
+	    fatal_signal_pending(current) ||
+	    !READ_ONCE(mcx_hook_over_high.redirects))
+		return false;
+	/* Or is it sent to the kernel's handler then? */
+	memcg = mcx_current_memcg();
+	return memcg && mcx_throttle_all_ours(memcg);
+}
+
+/* So far may usage go in @m, if it is above @max; 0: no further than that. */
+static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
+					      unsigned long max, bool waits)
+{
+	unsigned long overrun = READ_ONCE(m->conf.overrun);
+
+	if (!overrun || !mcx_memcg_managed(m) ||
+	    test_bit(MCX_IS_EMPTY, &m->flags) ||
+	    READ_ONCE(m->overrun_max) != max)
+		return 0;
+	return max + (waits ? overrun : overrun / 2);
+}
+
+/*
+ * Is there room for @more pages at each limit in the way? The nearest of these limits is
+ * in @first. Under RCU.
+ */
+static notrace bool mcx_overrun_fits(struct page_counter *counter,
+				     unsigned long more, bool waits,
+				     struct mcx_memcg **first)
+{
+	*first = NULL;
+	for (; counter; counter = counter->parent) {
+		unsigned long usage = page_counter_read(counter);
+		unsigned long max = READ_ONCE(counter->max);
+		struct mcx_memcg *m;
+
+		if (usage + more <= max)
+			continue;
+		m = mcx_memcg_find(counter);
+		if (!m)
+			return false;
+		mcx_overrun_check(m);
+		if (usage + more > mcx_overrun_most(m, max, waits) ||
+		    (more && !waits && usage <= max))
+			return false;
+		if (!*first)
+			*first = m;
+	}
+	return true;
+}
+
+/* Runs instead of page_counter_try_charge(): it was charged already. */
+static noinline notrace bool mcx_charged(struct page_counter *counter,
+					 unsigned long nr_pages,
+					 struct page_counter **fail)
+{
+	return true;
+}
+
+/* Returns true if the batch was charged. Under RCU. */
+static notrace bool mcx_overrun_charge(struct page_counter *counter,
+				       unsigned long nr_pages)
+{
+	bool waits = mcx_waits_later();
+	struct mcx_memcg *m, *first;
+
+	if (!mcx_overrun_fits(counter, nr_pages, waits, &m) || !m)
+		return false;
+	static_call(mcx_force_charge)(counter, nr_pages);
+	/* Somebody may have been faster. */
+	if (!mcx_overrun_fits(counter, 0, waits, &first)) {
+		static_call(mcx_force_uncharge)(counter, nr_pages);
+		return false;
+	}
+	mcx_stat_inc(m, granted);
+	mcx_stat_add(m, granted_pages, nr_pages);
+	return true;
+}
+
+/* Does it fail? Under RCU. */
+static notrace bool mcx_is_beyond(struct page_counter *counter,
+				  unsigned long nr_pages)
+{
+	struct mcx_memcg *m;
+
+	for (m = mcx_memcg_nearest(counter); m; m = rcu_dereference(m->up))
+		if (page_counter_read(m->counter) + nr_pages >
+		    READ_ONCE(m->counter->max) && READ_ONCE(m->conf.overrun))
+			return true;
+	return false;
+}
+
+static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
+				 struct ftrace_ops *ops,
+				 struct ftrace_regs *fregs)
+{
+	struct page_counter *counter;
+	unsigned long nr_pages;
+
+	counter = (void *)ftrace_regs_get_argument(fregs, 0);
+	nr_pages = ftrace_regs_get_argument(fregs, 1);
+	if (!in_task() || nr_pages > MCX_BATCH || current->active_memcg)
+		return;
+	rcu_read_lock();
+	if (mcx_is_beyond(counter, nr_pages) &&
+	    mcx_overrun_charge(counter, nr_pages))
+		ftrace_regs_set_instruction_pointer(fregs,
+						    (unsigned long)mcx_charged);
+	rcu_read_unlock();
+}
+
+struct mcx_hook mcx_hook_over_max = {
+	.symbols = { "page_counter_try_charge" },
+	.func = mcx_over_max,
+	.redirect = true,
+	.feature = MCX_FEAT_OVERRUN,
+	.optional = true,
+	.wanted = &mcx_overrun_users,
+};
+
+/**
+ * mcx_overrun_check() - is usage below what memory.max is now
+ * @m: the cgroup
+ *
+ * Only beyond a memory.max that was met once anything is granted: one that was lowered
+ * below usage is to be met first.
+ *
+ * Context: Any, NMI included.
+ */
+void notrace mcx_overrun_check(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->counter->max);
+
+	if (likely(READ_ONCE(m->overrun_max) == max))
+		return;
+	WRITE_ONCE(m->overrun_max, page_counter_read(m->counter) <= max ?
+				   max : ULONG_MAX);
+}
+
+/* Is usage where overrun= let it go, and should current do something about it? */
+static bool mcx_overrun_owes(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->counter->max);
+
+	return page_counter_read(m->counter) > max &&
+	       READ_ONCE(m->overrun_max) == max && READ_ONCE(m->conf.overrun) &&
+	       mcx_memcg_managed(m) && !mcx_throttle_draining() &&
+	       !signal_pending(current) && !freezing(current);
+}
+
+/* For all tasks together, once in a while. */
+static bool mcx_decide_now(struct mcx_memcg *m)
+{
+	unsigned long last = READ_ONCE(m->overrun_decided);
+
+	return time_after_eq(jiffies, last + MCX_DECIDE_TIME) &&
+	       cmpxchg(&m->overrun_decided, last, jiffies) == last;
+}
+
+/*
+ * Have the kernel decide: pages that are charged here come to memory.max as any others
+ * would, as soon as what this CPU has in stock is used up.
+ */
+static void mcx_overrun_decide(struct mcx_memcg *m)
+{
+	struct page *page, *next;
+	struct mem_cgroup *old;
+	LIST_HEAD(pages);
+	unsigned int i;
+
+	if (!mcx_decide_now(m))
+		return;
+	old = set_active_memcg(m->memcg);
+	for (i = 0; i <= MCX_BATCH && mcx_overrun_owes(m); i++) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		if (!page)
+			break;
+		list_add(&page->lru, &pages);
+	}
+	set_active_memcg(old);
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
+}
+
+/**
+ * mcx_overrun_settle() - current has waited, and goes back to user mode: what was
+ *	granted is to be repaid
+ * @m: a managed cgroup that it charged to
+ * @nr_pages: how many
+ *
+ * What the workers did not free is reclaimed here, where no lock is held, as much as
+ * current charged; where nothing can be, the kernel decides. Not after a signal, nor
+ * when the module or management goes: the next charge comes to memory.max then.
+ *
+ * Context: Process, on the way to user mode. Sleeps.
+ */
+void mcx_overrun_settle(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	unsigned long freed, once, pflags;
+
+	if (likely(!mcx_overrun_owes(m)))
+		return;
+	psi_memstall_enter(&pflags);
+	while (nr_pages && mcx_overrun_owes(m)) {
+		freed = 0;
+		once = min(nr_pages, MCX_SETTLE_PASS);
+		if (!test_bit(MCX_IS_EMPTY, &m->flags))
+			freed = static_call(mcx_try_to_free)(m->memcg, once,
+							     GFP_KERNEL,
+							     MCX_RECLAIM_MAY_SWAP,
+							     NULL);
+		mcx_stat_add(m, repaid_pages, freed);
+		if (!freed) {
+			mcx_overrun_decide(m);
+			break;
+		}
+		nr_pages -= min(nr_pages, freed);
+	}
+	psi_memstall_leave(&pflags);
+}
+
+/**
+ * mcx_overrun_configure() - how far memory.max may be exceeded
+ * @m: the cgroup
+ * @nr_pages: 0: not at all
+ *
+ * Context: Process, under the state mutex.
+ */
+void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	int change = !!nr_pages - !!m->conf.overrun;
+
+	WRITE_ONCE(m->conf.overrun, nr_pages);
+	if (!change)
+		return;
+	WRITE_ONCE(mcx_overrun_users, mcx_overrun_users + change);
+	mcx_hooks_again();
+}
+
+/**
+ * mcx_overrun_init_memcg() - nothing granted yet
+ * @m: a new object
+ *
+ * Context: Any.
+ */
+void mcx_overrun_init_memcg(struct mcx_memcg *m)
+{
+	m->overrun_max = ULONG_MAX;
+	m->overrun_decided = jiffies - MCX_DECIDE_TIME;
+}
+
+/**
+ * mcx_overrun_attached() - the hook is in place: is anything missing
+ *
+ * Context: Process; the hooks were just attached.
+ */
+void mcx_overrun_attached(void)
+{
+	if (mcx_hook_over_max.attached && !mcx_hook_over_high.redirects)
+		mcx_feature_degraded(MCX_FEAT_OVERRUN,
+				     "%s is not ours: memory.max is not exceeded",
+				     mcx_hook_over_high.name);
+}

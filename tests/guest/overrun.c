@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * overrun: overrun= in memory.ext.reclaim.
+ *
+ * Tasks take more in one system call than is kept free below memory.max. Without
+ * overrun= the kernel reclaims in the middle of the call, with it nobody does, usage goes
+ * above memory.max by no more than that, memory.max reads as it was written, and usage is
+ * below it again when it is over. An independent tracer (load/memtrace) says who reclaimed.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib.h"
+
+#define CG	"mcx-test-overrun"
+#define MAX	(32 * MIB)
+#define OVERRUN	(8 * MIB)
+/* memory.peak has what each CPU tried and took back, a batch. */
+#define SLACK	(2 * 64 * PAGE)
+#define CHILD	CG "/child"
+#define ROOM	"headroom=1M"
+
+static struct proc tracer;
+
+/* What a reader of memory.max saw, and the highest usage. Shared. */
+static struct seen {
+	volatile bool stop;
+	volatile long reads;
+	volatile long wrong;
+	volatile long long allowed[2];
+	volatile long long peak;
+} *seen;
+
+static long long stat_of(const char *key)
+{
+	return cg_key(CG, "memory.ext.stat", key);
+}
+
+static void reader(void)
+{
+	long long max, usage;
+
+	while (!seen->stop) {
+		max = cg_number(CG, "memory.max");
+		usage = cg_number(CG, "memory.current");
+		if (max != seen->allowed[0] && max != seen->allowed[1])
+			seen->wrong++;
+		if (usage > seen->peak)
+			seen->peak = usage;
+		seen->reads++;
+	}
+	_exit(0);
+}
+
+static pid_t start_reader(long long max)
+{
+	pid_t pid;
+
+	memset(seen, 0, sizeof(*seen));
+	seen->allowed[0] = max;
+	seen->allowed[1] = max;
+	pid = fork();
+	if (!pid)
+		reader();
+	return pid;
+}
+
+static void end_reader(pid_t pid)
+{
+	seen->stop = true;
+	waitpid(pid, NULL, 0);
+}
+
+static void fresh(const char *conf)
+{
+	cg_remove(CG);
+	cg_create(CG);
+	cg_write(CG, "memory.max", "33554432");
+	/* Room for what is charged ahead, and for nothing else. */
+	cg_write(CG, "memory.ext.reclaim", ROOM);
+	cg_write(CG, "memory.ext.reclaim", conf);
+	mcx_manage(CG);
+}
+
+/* Takes @mib of memory in calls of @chunk pages, writes to it now and then, and stays. */
+static pid_t keeper(const char *cg, size_t mib, size_t chunk)
+{
+	size_t size = chunk * PAGE, at;
+	pid_t pid = fork();
+	char *p;
+
+	if (pid)
+		return pid;
+	if (cg_enter(cg))
+		_exit(1);
+	p = mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (at = 0; at + size <= mib * MIB; at += size)
+		madvise(p + at, size, MADV_POPULATE_WRITE);
+	for (;;)
+		pause();
+}
+
+/* Two tasks take @mib each in calls of @chunk pages, five times over. */
+static struct trace load(const char *cg, size_t mib, size_t chunk)
+{
+	struct trace trace = {};
+	pid_t pid[2];
+	int i;
+
+	trace_start(&tracer, CG, MAX, CG);
+	for (i = 0; i < 2; i++)
+		pid[i] = charger(cg, mib, chunk, 5);
+	for (i = 0; i < 2; i++)
+		waitpid(pid[i], NULL, 0);
+	trace_stop(&tracer, &trace);
+	return trace;
+}
+
+static void test_without(void)
+{
+	struct trace t;
+
+	fresh("overrun=0");
+	t = load(CG, 24, 768);
+	ktap_ok(t.members.reclaim_pages > 0,
+		"without overrun= who allocates reclaims (%.0f pages), as it must",
+		t.members.reclaim_pages);
+	ktap_ok(stat_of("granted") == 0 && cg_number(CG, "memory.peak") <= (long long)MAX,
+		"and memory.max is not exceeded");
+}
+
+static void test_with(void)
+{
+	struct trace t;
+	pid_t pid;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	pid = start_reader(MAX);
+	t = load(CG, 24, 768);
+	end_reader(pid);
+	ktap_ok(stat_of("granted") > 0 && stat_of("granted_pages") > 0 &&
+		cg_key(CG, "memory.ext.events", "granted") == stat_of("granted"),
+		"charges beyond memory.max are granted (%lld, %lld pages)",
+		stat_of("granted"), stat_of("granted_pages"));
+	ktap_ok(cg_key(CG, "memory.events", "max") == 0,
+		"and are not among those that met it (max %lld)",
+		cg_key(CG, "memory.events", "max"));
+	/* On a slow machine it may do so on its way out, after 2 s. */
+	ktap_ok(t.members.reclaim_pages <= (double)stat_of("repaid_pages") &&
+		t.members.sync_sleeps == 0,
+		"and nobody reclaims or sleeps in the middle of a call (%.0f pages, %lld of them after it; %.0f times)",
+		t.members.reclaim_pages, stat_of("repaid_pages"),
+		t.members.sync_sleeps);
+	ktap_ok(cg_number(CG, "memory.peak") > (long long)MAX &&
+		cg_number(CG, "memory.peak") <= (long long)(MAX + OVERRUN + SLACK),
+		"usage went %.1f MiB above it, of 8",
+		(cg_number(CG, "memory.peak") - (double)MAX) / MIB);
+	ktap_ok(seen->reads > 50 && seen->wrong == 0,
+		"memory.max reads as it was written (%ld of %ld reads differ)",
+		seen->wrong, seen->reads);
+}
+
+/* One call that needs more than that: the rest is the kernel's. */
+static void test_beyond(void)
+{
+	struct trace t;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	t = load(CG, 48, 6144);
+	ktap_ok(t.members.reclaim_pages > 0 && stat_of("granted") > 0,
+		"24 MiB in one call: some is granted (%lld pages), the kernel does the rest (%.0f)",
+		stat_of("granted_pages"), t.members.reclaim_pages);
+	ktap_ok(cg_number(CG, "memory.peak") <= (long long)(MAX + OVERRUN + SLACK),
+		"and no more than that is exceeded (%.1f MiB)",
+		(cg_number(CG, "memory.peak") - (double)MAX) / MIB);
+}
+
+/* A child's charges, with the limit above it: the child's, or not that of all. */
+static void test_above(void)
+{
+	struct trace t;
+
+	fresh("overrun=8M");
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(CHILD);
+	nap_ms(500);
+	t = load(CHILD, 24, 768);
+	ktap_ok(stat_of("granted") > 0 &&
+		t.members.reclaim_pages <= (double)stat_of("repaid_pages"),
+		"what a child charges is granted above it (%lld, reclaimed %.0f)",
+		stat_of("granted"), t.members.reclaim_pages);
+
+	cg_remove(CHILD);
+	fresh("overrun=0");
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(CHILD);
+	cg_write(CHILD, "memory.max", "32M");
+	cg_write(CHILD, "memory.ext.reclaim", ROOM);
+	cg_write(CHILD, "memory.ext.reclaim", "overrun=8M");
+	mcx_manage(CHILD);
+	nap_ms(500);
+	load(CHILD, 24, 768);
+	ktap_ok(cg_number(CG, "memory.peak") <= (long long)(MAX + SLACK) &&
+		cg_key(CG, "memory.events", "max") > 0,
+		"but not beyond a limit above it that does not allow that (max %lld)",
+		cg_key(CG, "memory.events", "max"));
+	cg_remove(CHILD);
+}
+
+/* The user's word counts, also while usage is above it. */
+static void test_written(void)
+{
+	long long granted;
+	pid_t pid, reads;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	reads = start_reader(MAX);
+	seen->allowed[1] = 24 * MIB;
+	pid = charger(CG, 24, 768, 1000);
+	nap_ms(2000);
+	cg_write(CG, "memory.max", "25165824");
+	seen->allowed[0] = 24 * MIB;
+	granted = stat_of("granted");
+	nap_ms(2000);
+	seen->peak = 0;
+	nap_ms(2000);
+	granted = stat_of("granted") - granted;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	end_reader(reads);
+	ktap_ok(seen->wrong <= 1 && seen->reads > 50,
+		"memory.max, written meanwhile, reads as what was written last (%ld of %ld)",
+		seen->wrong, seen->reads);
+	ktap_ok(granted > 0, "charges are granted beyond that, then (%lld)",
+		granted);
+	ktap_ok(seen->peak > 0 && seen->peak <= (long long)(24 * MIB + OVERRUN),
+		"and is the limit from then on (%.1f MiB)",
+		(double)seen->peak / MIB);
+}
+
+/* Not managed any more, memory.max is the kernel's at once. */
+static void test_end(void)
+{
+	pid_t pid;
+	int i;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	pid = charger(CG, 48, 768, 1000);
+	for (i = 0; i < 100 && stat_of("granted") <= 0; i++)
+		nap_ms(50);
+	cg_write(CG, "memory.ext.enable", "0");
+	nap_ms(1000);
+	seen->peak = 0;
+	for (i = 0; i < 200; i++) {
+		long long usage = cg_number(CG, "memory.current");
+
+		seen->peak = usage > seen->peak ? usage : seen->peak;
+		nap_ms(5);
+	}
+	ktap_ok(i > 0 && seen->peak > 0 && seen->peak <= (long long)MAX &&
+		cg_number(CG, "memory.max") == (long long)MAX,
+		"not managed any more it is the limit at once (%.1f MiB)",
+		(double)seen->peak / MIB);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/*
+ * What nobody can reclaim: it is the kernel that decides, at memory.max, and not
+ * somewhere above it.
+ */
+static void test_decided(void)
+{
+	pid_t pid[2];
+	int i, status;
+	uint64_t from;
+
+	swap_off();
+	fresh("overrun=8M");
+	nap_ms(500);
+	/* 30 MiB that stay, and one who takes 6 more at once and nothing after that. */
+	pid[0] = keeper(CG, 30, 64);
+	nap_ms(2000);
+	pid[1] = keeper(CG, 6, 6 * 256);
+	from = now_ns();
+	while (now_ns() - from < 20 * NSEC &&
+	       cg_key(CG, "memory.events", "oom_kill") == 0)
+		nap_ms(20);
+	ktap_ok(cg_key(CG, "memory.events", "oom_kill") > 0,
+		"where nothing can be reclaimed somebody is killed after %.1f s",
+		(double)(now_ns() - from) / 1e9);
+	nap_ms(1000);
+	ktap_ok(cg_number(CG, "memory.current") <= (long long)MAX,
+		"and usage is below memory.max again (%.1f MiB)",
+		(double)cg_number(CG, "memory.current") / MIB);
+	for (i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], &status, 0);
+	}
+	swap_on();
+}
+
+/* Lowered below usage, memory.max is to be met before anything is granted above it. */
+static void test_lowered(void)
+{
+	pid_t pid;
+	int i;
+
+	swap_off();
+	fresh("overrun=8M");
+	nap_ms(500);
+	pid = keeper(CG, 24, 64);
+	nap_ms(1500);
+	seen->peak = 0;
+	/* Nothing can be reclaimed, so that the write ends with somebody killed. */
+	cg_write(CG, "memory.max", "20M");
+	for (i = 0; i < 100 && cg_number(CG, "memory.current") > 20 * (long long)MIB; i++)
+		nap_ms(50);
+	ktap_ok(stat_of("granted") == 0 &&
+		cg_number(CG, "memory.current") <= 20 * (long long)MIB,
+		"memory.max lowered below usage is met (%.1f MiB, %lld granted)",
+		(double)cg_number(CG, "memory.current") / MIB, stat_of("granted"));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	swap_on();
+}
+
+static void test_values(void)
+{
+	static const char * const bad[] = {
+		"overrun=", "overrun=max", "overrun=-1", "overrun=8MB",
+		"overrun=10%",
+	};
+	size_t i, n = 0;
+
+	fresh("overrun=0");
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		n += cg_write(CG, "memory.ext.reclaim", bad[i]) == -EINVAL;
+	ktap_ok(n == i && cg_write(CG, "memory.ext.reclaim", "overrun=2T") == -ERANGE &&
+		cg_write(CG, "memory.ext.reclaim", "overrun=4K") == -ERANGE,
+		"nonsense is refused (%zu of %zu)", n, i);
+}
+
+int main(void)
+{
+	ktap_start();
+	thp_off();
+	seen = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+	if (trace_open(&tracer))
+		ktap_skip_all("no tracer");
+	if (swap_on())
+		ktap_skip_all("no swap device");
+	test_values();
+	test_without();
+	test_with();
+	test_beyond();
+	test_above();
+	test_written();
+	test_end();
+	test_decided();
+	test_lowered();
+	proc_wait(&tracer);
+	cg_remove(CG);
+	ktap_ok(!mcx_unload(), "unloads");
+	swap_off();
+	return ktap_end();
+}
