@@ -21,6 +21,7 @@
 #include "credit.h"
 #include "hooks.h"
 #include "mark.h"
+#include "overrun.h"
 #include "reclaim.h"
 #include "state.h"
 #include "threads.h"
@@ -126,7 +127,10 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 		return;
 	}
 	if (unlikely(ip != mcx_hook_charge.addr)) {
-		mcx_state_hook(ip, fregs);
+		if (ip == mcx_hook_max_write.addr)
+			mcx_overrun_written(fregs);
+		else
+			mcx_state_hook(ip, fregs);
 		return;
 	}
 

@@ -18,6 +18,7 @@
 
 #include "conf.h"
 #include "feature.h"
+#include "overrun.h"
 
 #define MCX_MAX_PERCENT		50
 #define MCX_MAX_SWAPPINESS	200
@@ -195,7 +196,7 @@ static int mcx_parse_overrun(struct mcx_conf *conf, char *value)
 		return ret;
 	if (bytes && (bytes < MCX_MIN_OVERRUN || bytes > MCX_MAX_OVERRUN))
 		return -ERANGE;
-	if (bytes && !mcx_feature_is_on(MCX_FEAT_OVERRUN))
+	if (bytes && !mcx_overrun_possible())
 		return -EOPNOTSUPP;
 	conf->overrun = DIV_ROUND_UP(bytes, PAGE_SIZE);
 	return 0;

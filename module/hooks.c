@@ -54,6 +54,7 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_online,
 	&mcx_hook_offline,
 	&mcx_hook_reset,
+	&mcx_hook_max_write,
 	&mcx_hook_over_high,
 	&mcx_hook_over_max,
 };

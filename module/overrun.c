@@ -16,13 +16,22 @@
  * tasks, core dumps) is granted something only while usage is above memory.max, which
  * others brought it to, or it would have to reclaim all of what was granted to them; and
  * half of it at most. Not granted: more than a batch; anything where nothing can be
- * reclaimed, or where the user lowered memory.max below usage, before that was met once;
- * what is charged on behalf of another cgroup, as by mcx_overrun_decide(). Those are the
- * kernel's, which reclaims, and kills if it must, at memory.max.
+ * reclaimed, or where memory.max was written while usage was above it, until a worker
+ * has seen it clearly below; what mcx_overrun_decide() charges. Those are the kernel's,
+ * which reclaims, and kills if it must, at memory.max.
+ *
+ * The same goes for what is charged to another cgroup than current's own, since for that
+ * it is only asked to wait as far as owed.c remembers it: half, and not as the first.
  *
  * Locking: none. What is charged is looked at again, and taken back if it is too much,
- * as in page_counter_try_charge() itself. mcx_overrun_users: state_mutex.
+ * as in page_counter_try_charge() itself. mcx_overrun_users: state_mutex. m->decider is
+ * compared only, and taken and given back by cmpxchg.
+ *
+ * The callbacks run in any context; in interrupts nothing is granted. The charge hook
+ * (account.c), which comes after this one, sees a granted batch in usage already, and
+ * takes usage for that much higher.
  */
+#include <linux/cgroup.h>
 #include <linux/freezer.h>
 #include <linux/gfp.h>
 #include <linux/jiffies.h>
@@ -38,6 +47,7 @@
 #include "hooks.h"
 #include "mark.h"
 #include "overrun.h"
+#include "owed.h"
 #include "symbols.h"
 #include "throttle.h"
 
@@ -49,19 +59,25 @@
 /* Cgroups with overrun=; without any nothing is hooked for it. */
 int mcx_overrun_users;
 
-/* Can current be made to wait later? */
-static notrace bool mcx_waits_later(void)
+/* Can current be made to wait later for what it charges there? Under RCU. */
+static notrace bool mcx_waits_later(struct page_counter *counter)
 {
 	struct mem_cgroup *memcg;
 
 	if (current->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER |
 			      PF_EXITING | PF_MEMALLOC | PF_DUMPCORE) ||
-	    fatal_signal_pending(current) ||
-	    !READ_ONCE(mcx_hook_over_high.redirects))
+	    fatal_signal_pending(current))
 		return false;
 	/* Or is it sent to the kernel's handler then? */
 	memcg = mcx_current_memcg();
-	return memcg && mcx_throttle_all_ours(memcg);
+	return memcg && &memcg->memory == counter &&
+	       mcx_throttle_all_ours(memcg);
+}
+
+/* Was @max met, or is it no lower than what was? */
+static notrace bool mcx_overrun_met(struct mcx_memcg *m, unsigned long max)
+{
+	return max >= READ_ONCE(m->overrun_from);
 }
 
 /* So far may usage go in @m, if it is above @max; 0: no further than that. */
@@ -72,7 +88,7 @@ static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
 
 	if (!overrun || !mcx_memcg_managed(m) ||
 	    test_bit(MCX_IS_EMPTY, &m->flags) ||
-	    READ_ONCE(m->overrun_max) != max)
+	    !mcx_overrun_met(m, max))
 		return 0;
 	return max + (waits ? overrun : overrun / 2);
 }
@@ -96,7 +112,6 @@ static notrace bool mcx_overrun_fits(struct page_counter *counter,
 		m = mcx_memcg_find(counter);
 		if (!m)
 			return false;
-		mcx_overrun_check(m);
 		if (usage + more > mcx_overrun_most(m, max, waits) ||
 		    (more && !waits && usage <= max))
 			return false;
@@ -118,7 +133,7 @@ static noinline notrace bool mcx_charged(struct page_counter *counter,
 static notrace bool mcx_overrun_charge(struct page_counter *counter,
 				       unsigned long nr_pages)
 {
-	bool waits = mcx_waits_later();
+	bool waits = mcx_waits_later(counter);
 	struct mcx_memcg *m, *first;
 
 	if (!mcx_overrun_fits(counter, nr_pages, waits, &m) || !m)
@@ -134,17 +149,21 @@ static notrace bool mcx_overrun_charge(struct page_counter *counter,
 	return true;
 }
 
-/* Does it fail? Under RCU. */
+/* Does it fail, and is that not what current wants? Under RCU. */
 static notrace bool mcx_is_beyond(struct page_counter *counter,
 				  unsigned long nr_pages)
 {
+	bool beyond = false;
 	struct mcx_memcg *m;
 
-	for (m = mcx_memcg_nearest(counter); m; m = rcu_dereference(m->up))
-		if (page_counter_read(m->counter) + nr_pages >
-		    READ_ONCE(m->counter->max) && READ_ONCE(m->conf.overrun))
-			return true;
-	return false;
+	for (m = mcx_memcg_nearest(counter); m; m = rcu_dereference(m->up)) {
+		if (READ_ONCE(m->decider) == current)
+			return false;
+		beyond |= READ_ONCE(m->conf.overrun) &&
+			  page_counter_read(m->counter) + nr_pages >
+			  READ_ONCE(m->counter->max);
+	}
+	return beyond;
 }
 
 static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
@@ -156,7 +175,9 @@ static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
 
 	counter = (void *)ftrace_regs_get_argument(fregs, 0);
 	nr_pages = ftrace_regs_get_argument(fregs, 1);
-	if (!in_task() || nr_pages > MCX_BATCH || current->active_memcg)
+	/* If the over-high handler is not ours nobody would repay. */
+	if (!in_task() || nr_pages > MCX_BATCH ||
+	    !READ_ONCE(mcx_hook_over_high.redirects))
 		return;
 	rcu_read_lock();
 	if (mcx_is_beyond(counter, nr_pages) &&
@@ -176,23 +197,53 @@ struct mcx_hook mcx_hook_over_max = {
 };
 
 /**
- * mcx_overrun_check() - is usage below what memory.max is now
+ * mcx_overrun_seen() - a worker has seen usage: is memory.max met
  * @m: the cgroup
  *
- * Only beyond a memory.max that was met once anything is granted: one that was lowered
- * below usage is to be met first.
+ * Clearly, so that whoever is just writing it sees the same, and does not find usage
+ * above it again for what was granted since.
  *
- * Context: Any, NMI included.
+ * Context: Process.
  */
-void notrace mcx_overrun_check(struct mcx_memcg *m)
+void mcx_overrun_seen(struct mcx_memcg *m)
 {
 	unsigned long max = READ_ONCE(m->counter->max);
 
-	if (likely(READ_ONCE(m->overrun_max) == max))
-		return;
-	WRITE_ONCE(m->overrun_max, page_counter_read(m->counter) <= max ?
-				   max : ULONG_MAX);
+	if (unlikely(!mcx_overrun_met(m, max)) &&
+	    page_counter_read(m->counter) <= mcx_mark_admit(m))
+		WRITE_ONCE(m->overrun_from, max);
 }
+
+/**
+ * mcx_overrun_written() - memory.max is about to be written
+ * @fregs: arguments of memory_max_write()
+ *
+ * The writer reclaims until usage is below what it wrote, and has somebody killed if
+ * that fails: until it is, nothing may be granted. What it writes is not known yet.
+ *
+ * Context: an ftrace callback; must not sleep.
+ */
+void notrace mcx_overrun_written(struct ftrace_regs *fregs)
+{
+	struct kernfs_open_file *of = (void *)ftrace_regs_get_argument(fregs, 0);
+	struct page_counter *counter;
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	counter = &mem_cgroup_from_css(of_css(of))->memory;
+	m = mcx_memcg_find(counter);
+	if (m)
+		WRITE_ONCE(m->overrun_from, max(page_counter_read(counter),
+						READ_ONCE(counter->max)));
+	rcu_read_unlock();
+}
+
+struct mcx_hook mcx_hook_max_write = {
+	.symbols = { "memory_max_write" },
+	.with = &mcx_hook_charge,
+	.feature = MCX_FEAT_OVERRUN,
+	.optional = true,
+};
 
 /* Is usage where overrun= let it go, and should current do something about it? */
 static bool mcx_overrun_owes(struct mcx_memcg *m)
@@ -200,43 +251,53 @@ static bool mcx_overrun_owes(struct mcx_memcg *m)
 	unsigned long max = READ_ONCE(m->counter->max);
 
 	return page_counter_read(m->counter) > max &&
-	       READ_ONCE(m->overrun_max) == max && READ_ONCE(m->conf.overrun) &&
+	       mcx_overrun_met(m, max) && READ_ONCE(m->conf.overrun) &&
 	       mcx_memcg_managed(m) && !mcx_throttle_draining() &&
 	       !signal_pending(current) && !freezing(current);
 }
 
 /* For all tasks together, once in a while. */
-static bool mcx_decide_now(struct mcx_memcg *m)
+static bool mcx_decide_begin(struct mcx_memcg *m)
 {
-	unsigned long last = READ_ONCE(m->overrun_decided);
+	return time_after_eq(jiffies, READ_ONCE(m->overrun_decided) +
+				      MCX_DECIDE_TIME) &&
+	       !cmpxchg(&m->decider, NULL, current);
+}
 
-	return time_after_eq(jiffies, last + MCX_DECIDE_TIME) &&
-	       cmpxchg(&m->overrun_decided, last, jiffies) == last;
+static void mcx_decide_end(struct mcx_memcg *m)
+{
+	WRITE_ONCE(m->overrun_decided, jiffies);
+	smp_store_release(&m->decider, NULL);
 }
 
 /*
  * Have the kernel decide: pages that are charged here come to memory.max as any others
- * would, as soon as what this CPU has in stock is used up.
+ * would, as soon as what this CPU has in stock is used up; twice as many, as current
+ * may come to another CPU meanwhile.
  */
 static void mcx_overrun_decide(struct mcx_memcg *m)
 {
+	unsigned int debt = current->memcg_nr_pages_over_high, i;
 	struct page *page, *next;
 	struct mem_cgroup *old;
 	LIST_HEAD(pages);
-	unsigned int i;
 
-	if (!mcx_decide_now(m))
+	if (!mcx_decide_begin(m))
 		return;
 	old = set_active_memcg(m->memcg);
-	for (i = 0; i <= MCX_BATCH && mcx_overrun_owes(m); i++) {
+	for (i = 0; i < 2 * MCX_BATCH && mcx_overrun_owes(m); i++) {
 		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 		if (!page)
 			break;
 		list_add(&page->lru, &pages);
 	}
 	set_active_memcg(old);
+	mcx_decide_end(m);
 	list_for_each_entry_safe(page, next, &pages, lru)
 		__free_page(page);
+	/* Each try counted as debt, which would bring current here again and again. */
+	current->memcg_nr_pages_over_high = debt;
+	mcx_owed_take();
 }
 
 /**
@@ -290,8 +351,27 @@ void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
 	WRITE_ONCE(m->conf.overrun, nr_pages);
 	if (!change)
 		return;
+	/* Who writes memory.max at this moment ends with usage below it all the same. */
+	if (page_counter_read(m->counter) <= READ_ONCE(m->counter->max))
+		WRITE_ONCE(m->overrun_from, READ_ONCE(m->counter->max));
 	WRITE_ONCE(mcx_overrun_users, mcx_overrun_users + change);
 	mcx_hooks_again();
+}
+
+/**
+ * mcx_overrun_possible() - can memory.max be exceeded on this kernel
+ *
+ * Booted with cgroup.memory=nokmem there is nothing that could be charged to make the
+ * kernel decide. That is known as soon as there is a cgroup to configure.
+ *
+ * Context: Any.
+ */
+bool mcx_overrun_possible(void)
+{
+	if (!memcg_kmem_online())
+		mcx_feature_off(MCX_FEAT_OVERRUN,
+				"booted with cgroup.memory=nokmem");
+	return mcx_feature_is_on(MCX_FEAT_OVERRUN);
 }
 
 /**
@@ -302,7 +382,7 @@ void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
  */
 void mcx_overrun_init_memcg(struct mcx_memcg *m)
 {
-	m->overrun_max = ULONG_MAX;
+	m->overrun_from = ULONG_MAX;
 	m->overrun_decided = jiffies - MCX_DECIDE_TIME;
 }
 
@@ -313,7 +393,11 @@ void mcx_overrun_init_memcg(struct mcx_memcg *m)
  */
 void mcx_overrun_attached(void)
 {
-	if (mcx_hook_over_max.attached && !mcx_hook_over_high.redirects)
+	if (!mcx_hook_over_max.attached)
+		return;
+	if (mcx_hook_over_high.redirects)
+		mcx_feature_on(MCX_FEAT_OVERRUN);
+	else
 		mcx_feature_degraded(MCX_FEAT_OVERRUN,
 				     "%s is not ours: memory.max is not exceeded",
 				     mcx_hook_over_high.name);

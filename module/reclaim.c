@@ -309,7 +309,7 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 
 	mcx_adapt_pass(m, freed, local_clock() - wall);
 	mcx_budget_earn(m, freed / 2);
-	mcx_overrun_check(m);
+	mcx_overrun_seen(m);
 	cpu = mcx_cpu_clock() - cpu;
 	mcx_cpu_charge(m, cpu);
 	cpu = div_u64(cpu, NSEC_PER_USEC);

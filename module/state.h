@@ -256,7 +256,8 @@ struct mcx_budget {
  *	reading
  * @stat: counters
  * @cpu: CPU time of the workers, and what is owed for it
- * @overrun_max: pages, the memory.max that was met, beyond which overrun= goes
+ * @overrun_from: pages; a memory.max no lower than that was met, and overrun= counts
+ * @decider: the task that makes the kernel decide at memory.max, or NULL; never followed
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
  * @memcg: the cgroup; we hold a reference to its css
@@ -308,7 +309,8 @@ struct mcx_memcg {
 	struct mcx_conf conf;
 	struct mcx_stat_cpu __percpu *stat;
 	struct mcx_cpu cpu;
-	unsigned long overrun_max;
+	unsigned long overrun_from;
+	struct task_struct *decider;
 	unsigned long overrun_decided;
 	struct mcx_budget critical;
 

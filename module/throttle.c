@@ -193,8 +193,12 @@ static notrace bool mcx_max_decides(struct mcx_memcg *m)
 {
 	unsigned long max = READ_ONCE(m->counter->max);
 
-	return max < PAGE_COUNTER_MAX &&
-	       max + READ_ONCE(m->conf.overrun) < totalram_pages();
+	if (max >= PAGE_COUNTER_MAX)
+		return false;
+	/* Nothing is granted beyond it then. */
+	if (!test_bit(MCX_IS_EMPTY, &m->flags))
+		max += READ_ONCE(m->conf.overrun);
+	return max < totalram_pages();
 }
 
 /*

@@ -69,6 +69,8 @@ static const struct lost {
 	  "threads off tracepoint cgroup_attach_task not found\n" },
 	{ "page_counter_charge", MANAGES,
 	  "overrun off kernel function page_counter_charge not found\n" },
+	{ "memory_max_write", MANAGES,
+	  "overrun off kernel function memory_max_write not found\n" },
 	{ "uncharge_batch", MANAGES,
 	  "given off kernel function uncharge_batch not found\n" },
 	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,

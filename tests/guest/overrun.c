@@ -337,6 +337,125 @@ static void test_lowered(void)
 	swap_on();
 }
 
+/* Nobody may be killed: it comes back from its call all the same, and memory stays. */
+static void test_unkillable(void)
+{
+	pid_t pid[2];
+	int i;
+
+	swap_off();
+	fresh("overrun=8M");
+	nap_ms(500);
+	write_file("/proc/self/oom_score_adj", "-1000");
+	pid[0] = keeper(CG, 30, 64);
+	nap_ms(2000);
+	memset(seen, 0, sizeof(*seen));
+	pid[1] = fork();
+	if (!pid[1]) {
+		if (cg_enter(CG))
+			_exit(1);
+		madvise(mmap(NULL, 6 * MIB, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 6 * MIB,
+			MADV_POPULATE_WRITE);
+		for (;; nap_ms(20))
+			seen->reads++;
+	}
+	write_file("/proc/self/oom_score_adj", "0");
+	for (i = 0; i < 200 && seen->reads < 10; i++)
+		nap_ms(100);
+	ktap_ok(seen->reads >= 10 && cg_key(CG, "memory.events", "oom_kill") == 0,
+		"where nobody may be killed a call beyond memory.max ends (after %.1f s at most, %lld granted)",
+		i / 10.0, stat_of("granted"));
+	for (i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+	swap_on();
+}
+
+/* Whoever writes the same memory.max again, as systemd does, has nobody killed by that. */
+static void test_rewritten(void)
+{
+	uint64_t from, longest = 0;
+	long long granted;
+	int i, errors = 0;
+	pid_t pid[2];
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	for (i = 0; i < 2; i++)
+		pid[i] = charger(CG, 24, 768, 1000);
+	nap_ms(1000);
+	for (i = 0; i < 40; i++) {
+		from = now_ns();
+		errors += !!cg_write(CG, "memory.max", "33554432");
+		from = now_ns() - from;
+		longest = from > longest ? from : longest;
+		nap_ms(50);
+	}
+	granted = stat_of("granted");
+	nap_ms(3000);
+	granted = stat_of("granted") - granted;
+	ktap_ok(!errors && cg_key(CG, "memory.events", "oom_kill") == 0 &&
+		longest < 5 * NSEC,
+		"memory.max written anew 40 times: nobody is killed (%lld), no write takes longer than %.0f ms",
+		cg_key(CG, "memory.events", "oom_kill"), longest / 1e6);
+	ktap_ok(granted > 0, "and charges beyond it are granted after that (%lld)",
+		granted);
+	for (i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+}
+
+static int write_anew(const char *cg, const char *path, char *from, size_t size, int times)
+{
+	int fd;
+
+	if (cg_enter(cg))
+		return 1;
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	for (; fd >= 0 && times; times--) {
+		if (pwrite(fd, from, size, 0) != (ssize_t)size || ftruncate(fd, 0))
+			return 1;
+	}
+	return fd < 0;
+}
+
+/* A file, the buffers of which are charged on behalf of its cgroup. */
+static void test_file(void)
+{
+	size_t size = 12 * MIB;
+	struct trace t = {};
+	char path[2][32], *from;
+	pid_t pid[2];
+	int i, status, errors = 0;
+
+	from = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	memset(from, 1, size);
+	fresh("overrun=8M");
+	nap_ms(500);
+	trace_start(&tracer, CG, MAX, CG);
+	for (i = 0; i < 2; i++) {
+		snprintf(path[i], sizeof(path[i]), "/var/tmp/overrun%d", i);
+		pid[i] = fork();
+		if (!pid[i])
+			_exit(write_anew(CG, path[i], from, size, 8));
+	}
+	for (i = 0; i < 2; i++) {
+		waitpid(pid[i], &status, 0);
+		errors += status;
+		unlink(path[i]);
+	}
+	trace_stop(&tracer, &t);
+	ktap_ok(!errors && stat_of("granted") > 0 &&
+		t.members.reclaim_pages <= (double)stat_of("repaid_pages"),
+		"who writes a file does not reclaim for its buffers (%lld granted, %.0f pages, %lld of them after the call)",
+		stat_of("granted"), t.members.reclaim_pages, stat_of("repaid_pages"));
+	munmap(from, size);
+}
+
 static void test_values(void)
 {
 	static const char * const bad[] = {
@@ -374,6 +493,9 @@ int main(void)
 	test_end();
 	test_decided();
 	test_lowered();
+	test_rewritten();
+	test_file();
+	test_unkillable();
 	proc_wait(&tracer);
 	cg_remove(CG);
 	ktap_ok(!mcx_unload(), "unloads");
