@@ -12,9 +12,11 @@
  * and detached MCX_DEMAND_TIME after the last, by another work item.
  *
  * Locking: hooks_mutex guards all of struct mcx_hook but its static part. Only
- * the work items and module exit take it for writing, debugfs for reading.
+ * the work items and module exit take it for writing, debugfs for reading. retry_delay
+ * belongs to hooks_work.
  */
 #include <linux/ftrace.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/workqueue.h>
@@ -30,8 +32,12 @@
  * service does not patch the kernel twice.
  */
 #define MCX_DETACH_DELAY	HZ
-/* How soon to try again what could not be attached: somebody may let go. */
+/*
+ * How soon to try again what could not be attached: somebody may let go. Each time
+ * twice as long; a live patch stays for months.
+ */
 #define MCX_RETRY_DELAY		(10 * HZ)
+#define MCX_RETRY_MAX		(600 * HZ)
 
 /* How long those stay that are only of use while tasks are made to wait. */
 #define MCX_DEMAND_TIME		(30 * HZ)
@@ -44,6 +50,8 @@ static DECLARE_DELAYED_WORK(hooks_work, mcx_hooks_work);
 static DECLARE_DELAYED_WORK(demand_work, mcx_demand_work);
 static bool hooks_wanted;
 static bool hooks_attached;
+/* Jiffies until what could not be attached is tried again. */
+static unsigned long retry_delay = MCX_RETRY_DELAY;
 /* jiffies of the last mcx_hooks_demand(). */
 static unsigned long demanded_at;
 
@@ -93,30 +101,35 @@ void mcx_hooks_init(void)
 		mcx_hook_find(hooks[i]);
 }
 
-static int mcx_hook_register(struct mcx_hook *h, ftrace_func_t func,
-			     unsigned long flags)
+static int mcx_hook_register(struct mcx_hook *h, struct ftrace_ops *ops,
+			     ftrace_func_t func, unsigned long flags)
 {
 	int i, ret;
 
 	/* ftrace_free_filter() of 6.12 leaves pointers to what it freed. */
-	memset(&h->ops, 0, sizeof(h->ops));
-	h->ops.func = func;
+	memset(ops, 0, sizeof(*ops));
+	ops->func = func;
 	/*
 	 * PERMANENT: kernel.ftrace_enabled=0 is refused while we are attached
 	 * instead of silently detaching us.
 	 */
-	h->ops.flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
-	ret = ftrace_set_filter_ip(&h->ops, h->addr, 0, 1);
+	ops->flags = FTRACE_OPS_FL_DYNAMIC | FTRACE_OPS_FL_PERMANENT | flags;
+	ret = ftrace_set_filter_ip(ops, h->addr, 0, 1);
 	for (i = 0; i < ARRAY_SIZE(hooks) && !ret; i++)
 		if (hooks[i]->with == h && hooks[i]->addr &&
 		    !hooks[i]->on_demand)
-			ret = ftrace_set_filter_ip(&h->ops, hooks[i]->addr,
-						   0, 0);
+			ret = ftrace_set_filter_ip(ops, hooks[i]->addr, 0, 0);
 	if (!ret)
-		ret = register_ftrace_function(&h->ops);
+		ret = register_ftrace_function(ops);
 	if (ret)
-		ftrace_free_filter(&h->ops);
+		ftrace_free_filter(ops);
 	return ret;
+}
+
+static void mcx_hook_unregister(struct ftrace_ops *ops)
+{
+	unregister_ftrace_function(ops);
+	ftrace_free_filter(ops);
 }
 
 static void mcx_hook_detach(struct mcx_hook *h)
@@ -127,8 +140,8 @@ static void mcx_hook_detach(struct mcx_hook *h)
 	if (h->with)
 		return;
 	WRITE_ONCE(h->redirects, false);
-	unregister_ftrace_function(&h->ops);
-	ftrace_free_filter(&h->ops);
+	mcx_hook_unregister(h->is_plain ? &h->plain_ops : &h->ops);
+	h->is_plain = false;
 }
 
 static void mcx_hook_failed(struct mcx_hook *h, int ret)
@@ -142,6 +155,42 @@ static void mcx_hook_failed(struct mcx_hook *h, int ret)
 		mcx_feature_off(h->feature, "cannot hook %s (%d)%s", h->name,
 				ret, ret == -EBUSY || ret == -ENODEV ?
 				"; is kernel.ftrace_enabled 0?" : "");
+}
+
+/* As it is meant. */
+static int mcx_hook_attach_full(struct mcx_hook *h)
+{
+	int ret;
+
+	if (h->redirect && mcx_hidden("ipmodify"))
+		return -EBUSY;
+	ret = mcx_hook_register(h, &h->ops, h->func,
+				h->redirect ? FTRACE_OPS_FL_IPMODIFY : 0);
+	if (ret)
+		return ret;
+	mcx_feature_on(h->feature);
+	WRITE_ONCE(h->redirects, h->redirect);
+	if (h->is_plain)
+		mcx_hook_unregister(&h->plain_ops);
+	h->is_plain = false;
+	return 0;
+}
+
+/* Somebody else redirects it: without that, and -EBUSY, to be tried again. */
+static int mcx_hook_attach_plain(struct mcx_hook *h)
+{
+	int ret;
+
+	if (h->is_plain)
+		return -EBUSY;
+	ret = mcx_hook_register(h, &h->plain_ops, h->plain, 0);
+	if (ret)
+		return ret;
+	h->is_plain = true;
+	mcx_feature_degraded(h->feature,
+			     "%s is redirected by somebody else (a live patch?)",
+			     h->name);
+	return -EBUSY;
 }
 
 static int mcx_hook_attach(struct mcx_hook *h)
@@ -162,26 +211,14 @@ static int mcx_hook_attach(struct mcx_hook *h)
 		mcx_hook_detach(h);
 		return 0;
 	}
-	if (h->attached)
+	if (h->attached && !h->is_plain)
 		return 0;
-	if (h->redirect && mcx_hidden("ipmodify"))
-		ret = -EBUSY;
-	else
-		ret = mcx_hook_register(h, h->func, h->redirect ?
-					FTRACE_OPS_FL_IPMODIFY : 0);
-	if (!ret) {
-		mcx_feature_on(h->feature);
-		WRITE_ONCE(h->redirects, h->redirect);
-	} else if (ret == -EBUSY && h->plain) {
-		ret = mcx_hook_register(h, h->plain, 0);
-		if (!ret)
-			mcx_feature_degraded(h->feature,
-					     "%s is redirected by somebody else (a live patch?)",
-					     h->name);
-	}
-	if (ret)
+	ret = mcx_hook_attach_full(h);
+	if (ret == -EBUSY && h->plain)
+		ret = mcx_hook_attach_plain(h);
+	h->attached = !ret || h->is_plain;
+	if (!h->attached)
 		mcx_hook_failed(h, ret);
-	h->attached = !ret;
 	return ret;
 }
 
@@ -234,8 +271,12 @@ static void mcx_hooks_work(struct work_struct *work)
 		mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);
 
-	if (ret)
-		queue_delayed_work(mcx_wq, &hooks_work, MCX_RETRY_DELAY);
+	if (!ret) {
+		retry_delay = MCX_RETRY_DELAY;
+	} else {
+		queue_delayed_work(mcx_wq, &hooks_work, retry_delay);
+		retry_delay = min(2 * retry_delay, MCX_RETRY_MAX);
+	}
 	/*
 	 * Cgroups may have come and gone before we could see it; while nothing can
 	 * be attached this is what finds those that are gone.

@@ -22,12 +22,14 @@
  * @on_demand: attached for a while after mcx_hooks_demand(); has @with
  * @wanted: attached only while that is not 0; NULL: always
  * @ops: ftrace's own
+ * @plain_ops: the same, for @plain
  * @addr: where it is, 0 if this kernel does not have it
  * @caller_from: where @caller is
  * @caller_size: of that, bytes
  * @name: which of @symbols it was
  * @attached: hooked now
  * @redirects: hooked, and @func may redirect; read without the mutex
+ * @is_plain: @plain is hooked
  *
  * All but the first ten members belong to hooks.c and are guarded by its
  * mutex.
@@ -45,12 +47,14 @@ struct mcx_hook {
 	const int *wanted;
 
 	struct ftrace_ops ops;
+	struct ftrace_ops plain_ops;
 	unsigned long addr;
 	unsigned long caller_from;
 	unsigned long caller_size;
 	const char *name;
 	bool attached;
 	bool redirects;
+	bool is_plain;
 };
 
 extern struct mcx_hook mcx_hook_charge;
