@@ -7,7 +7,9 @@
  *   since the last return;
  * - pages that it charged to another cgroup than its own, by swapping in what was
  *   charged there or by writing to another process's memory: for these it waits
- *   there.
+ *   there;
+ * - whether all that, and its debt, is put off until it charges again, since a signal
+ *   came while it waited.
  *
  * Locking: none; see slots.c.
  */
@@ -80,6 +82,53 @@ void notrace mcx_owed_add_pages(struct page_counter *counter,
 					  owed->pages : 0);
 		owed->counter = counter;
 	}
+	preempt_enable_notrace();
+}
+
+/**
+ * mcx_owed_hold() - current was interrupted: it shall come to user mode as it is
+ *
+ * Up to 6.x whoever was scheduled meanwhile is caught on its way out again, for the sake
+ * of rseq, before a signal's handler ran.
+ *
+ * Context: task; interrupts may be off.
+ */
+void notrace mcx_owed_hold(void)
+{
+	struct mcx_owed *owed;
+
+	preempt_disable_notrace();
+	owed = mcx_owed_claim();
+	if (owed)
+		owed->held = true;
+	preempt_enable_notrace();
+}
+
+/**
+ * mcx_owed_held() - is nothing to be paid yet
+ *
+ * Context: task.
+ */
+bool notrace mcx_owed_held(void)
+{
+	return mcx_owed_see().held;
+}
+
+/**
+ * mcx_owed_release() - current charges again: what was held is to be paid
+ *
+ * Context: task; interrupts may be off.
+ */
+void notrace mcx_owed_release(void)
+{
+	struct mcx_owed_slot *s;
+
+	if (likely(!mcx_owed_held()))
+		return;
+	preempt_disable_notrace();
+	s = mcx_slot_renew(table, sizeof(*table));
+	if (s)
+		s->owed.held = false;
 	preempt_enable_notrace();
 }
 

@@ -12,15 +12,20 @@ struct page_counter;
  * @counter: memory counter of another cgroup that it charged to, or NULL; may be
  *	gone: to be looked up, never dereferenced
  * @pages: that it charged there
+ * @held: nothing of all its debt is to be paid before it charges again
  */
 struct mcx_owed {
 	unsigned int ms;
 	struct page_counter *counter;
 	unsigned long pages;
+	bool held;
 };
 
 bool mcx_owed_add_delay(unsigned int ms);
 void mcx_owed_add_pages(struct page_counter *counter, unsigned long nr_pages);
+void mcx_owed_hold(void);
+bool mcx_owed_held(void);
+void mcx_owed_release(void);
 struct mcx_owed mcx_owed_see(void);
 struct mcx_owed mcx_owed_take(void);
 

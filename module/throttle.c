@@ -626,10 +626,12 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 	psi_memstall_leave(&pflags);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
-	/* Without TIF_NOTIFY_RESUME, which would hold up the signal's handler. */
+	/* Not at once, which would hold up the signal's handler. */
 	if (waited < delay && signal_pending(current) &&
-	    mcx_owed_add_delay(div_u64(delay - waited, NSEC_PER_MSEC)))
+	    mcx_owed_add_delay(div_u64(delay - waited, NSEC_PER_MSEC))) {
 		current->memcg_nr_pages_over_high++;
+		mcx_owed_hold();
+	}
 	mcx_memcg_put(own);
 }
 
@@ -752,8 +754,10 @@ static void mcx_pay(unsigned int debt)
 	}
 	if (paid && nr_pages)
 		paid = mcx_pay_own(nr_pages, &left);
-	if (!paid)
+	if (!paid) {
 		current->memcg_nr_pages_over_high += debt;
+		mcx_owed_hold();
+	}
 	if ((u64)owed.ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
 		mcx_pay_delay(owed.ms, MCX_ENTRY_NS - left);
 }
@@ -787,6 +791,8 @@ static noinline void mcx_pay_first(gfp_t gfp_mask)
 	if (current->flags & PF_EXITING || fatal_signal_pending(current) ||
 	    mcx_pay_elsewhere(&owed, &left))
 		set_thread_flag(TIF_NOTIFY_RESUME);
+	else
+		mcx_owed_hold();
 	if (owed.ms)
 		mcx_owed_add_delay(owed.ms);
 	mcx_leave();
@@ -802,6 +808,16 @@ static notrace gfp_t mcx_gfp_of(struct ftrace_regs *fregs)
 	return (__force gfp_t)ftrace_regs_get_argument(fregs, 0);
 }
 
+/* On return to user mode: where to go. */
+static notrace unsigned long mcx_on_return(enum mcx_caller caller)
+{
+	if (mcx_owed_held())
+		return (unsigned long)mcx_defer;
+	atomic_inc(&nr_inside);
+	return (unsigned long)(caller == MCX_CALLER_RETURN ? mcx_pay_debt :
+							     mcx_pay_first);
+}
+
 static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
@@ -811,7 +827,8 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 
 	/* 6.12 comes here at every TIF_NOTIFY_RESUME. */
 	if (likely(!current->memcg_nr_pages_over_high) ||
-	    current->flags & PF_KTHREAD)
+	    current->flags & PF_KTHREAD ||
+	    !mcx_hook_may_redirect(&mcx_hook_over_high))
 		return;
 
 	caller = mcx_route(parent_ip, mcx_gfp_of(fregs), MCX_DEFER_MAX);
@@ -821,12 +838,8 @@ static void notrace mcx_over_high(unsigned long ip, unsigned long parent_ip,
 	case MCX_CALLER_NEW:
 		return;
 	case MCX_CALLER_ELSEWHERE:
-		atomic_inc(&nr_inside);
-		to = (unsigned long)mcx_pay_first;
-		break;
 	case MCX_CALLER_RETURN:
-		atomic_inc(&nr_inside);
-		to = (unsigned long)mcx_pay_debt;
+		to = mcx_on_return(caller);
 		break;
 	case MCX_CALLER_GUEST:
 		mcx_leave_guest();
@@ -900,6 +913,7 @@ void notrace mcx_throttle_charge(struct page_counter *counter,
 	 */
 	if (!READ_ONCE(mcx_hook_over_high.redirects))
 		return;
+	mcx_owed_release();
 	if (delay)
 		mcx_owed_add_delay(delay);
 	if (counter)

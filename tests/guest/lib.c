@@ -253,6 +253,33 @@ int mcx_unload(void)
 	return -errno;
 }
 
+int kmod_load(const char *name, const char *func)
+{
+	char path[64], params[96];
+	int fd, ret;
+
+	snprintf(path, sizeof(path), "/mcx/kmod/%s.ko", name);
+	snprintf(params, sizeof(params), "func=%s", func);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = syscall(SYS_finit_module, fd, params, 0) ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+int kmod_unload(const char *name)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (!syscall(SYS_delete_module, name, O_NONBLOCK))
+			return 0;
+		nap_ms(50);
+	}
+	return -errno;
+}
+
 int mcx_manage(const char *cg)
 {
 	int i, err = cg_write(cg, "memory.ext.enable", "1");

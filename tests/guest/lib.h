@@ -49,6 +49,9 @@ pid_t charger(const char *cg, size_t mib, size_t chunk, int times);
 bool mcx_loaded(void);
 int mcx_load(void);
 int mcx_unload(void);		/* waits up to 5 s; 0 if it was not loaded */
+/* A module of tests/kmod, with func= that function. Going, it may be in use for a while. */
+int kmod_load(const char *name, const char *func);
+int kmod_unload(const char *name);
 /* Writes memory.ext.enable, and waits until the hooks are attached. */
 int mcx_manage(const char *cg);
 int mcx_unmanage(const char *cg);

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 #define FREEZER		"/tmp/mcx-freezer"
 #define CORE		"/scratch/mcx-core"
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
+#define FOLIOS		"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled"
 #define THREADS		1000
 #define TRIES		10
 
@@ -74,6 +76,8 @@ static pid_t hog(void)
 		_exit(1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigaction(SIGUSR1, &act, NULL);
+	/* What the handler needs is charged before it has to wait for that. */
+	raise(SIGUSR1);
 	for (;;) {
 		mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -109,13 +113,13 @@ static bool until_it_waits(pid_t pid)
 /* The kernel that checks itself is slow, and TCG late by itself. */
 static double allowed_ms(void)
 {
-	return debug_kernel() ? 1000 : 120;
+	return debug_kernel() ? 1000 : 200;
 }
 
 static void test_signal(void)
 {
-	double took, most = 0;
-	uint64_t from;
+	double most = 0;
+	uint64_t took[TRIES], from;
 	int i, seen = 0;
 	pid_t pid;
 
@@ -129,12 +133,15 @@ static void test_signal(void)
 		kill(pid, SIGUSR1);
 		while (!shared->handled && now_ns() - from < 5 * NSEC)
 			nap_ms(1);
-		took = (double)(now_ns() - from) / 1e6;
+		took[i] = now_ns() - from;
 		seen += shared->handled > 0;
-		most = took > most ? took : most;
+		if (took[i] / 1e6 > most)
+			most = took[i] / 1e6;
 		nap_ms(37);
 	}
-	ktap_ok(seen == TRIES && most <= allowed_ms(),
+	/* One may be late since the machine is. */
+	ktap_ok(seen == TRIES && quantile(took, TRIES, 0.8) <= allowed_ms() * 1e6 &&
+		most <= 3 * allowed_ms(),
 		"a signal is handled %d times of %d, after %.0f ms at most",
 		seen, TRIES, most);
 	end(pid);
@@ -143,7 +150,7 @@ static void test_signal(void)
 static void test_ptrace(void)
 {
 	double took, most = 0;
-	int i, seen = 0, status;
+	int i, seen = 0, status = 0;
 	uint64_t from;
 	pid_t pid;
 
@@ -210,7 +217,9 @@ static void test_freezer(void)
 	char tid[16], state[32] = "";
 	uint64_t from;
 	double took;
+	bool waited;
 	pid_t pid;
+	int err;
 
 	mkdir(FREEZER, 0700);
 	if (mount("none", FREEZER, "cgroup", 0, "freezer")) {
@@ -222,7 +231,7 @@ static void test_freezer(void)
 	pid = hog();
 	snprintf(tid, sizeof(tid), "%d", pid);
 	write_file(FREEZER "/one/tasks", tid);
-	until_it_waits(pid);
+	waited = until_it_waits(pid);
 	from = now_ns();
 	write_file(FREEZER "/one/freezer.state", "FROZEN");
 	while (now_ns() - from < 5 * NSEC) {
@@ -232,12 +241,13 @@ static void test_freezer(void)
 		nap_ms(1);
 	}
 	took = (double)(now_ns() - from) / 1e6;
-	ktap_ok(!strncmp(state, "FROZEN", 6) && took <= allowed_ms(),
+	ktap_ok(waited && !strncmp(state, "FROZEN", 6) && took <= allowed_ms(),
 		"the freezer of cgroup v1 freezes it after %.0f ms", took);
 	from = now_ns();
-	ktap_ok(!mcx_unload() && now_ns() - from < 5 * NSEC,
-		"the module is unloaded while it is frozen (%.1f s)",
-		(double)(now_ns() - from) / 1e9);
+	err = mcx_unload();
+	from = now_ns() - from;
+	ktap_ok(!err && from < (debug_kernel() ? 20 : 5) * NSEC,
+		"the module is unloaded while it is frozen (%.1f s)", from / 1e9);
 	write_file(FREEZER "/one/freezer.state", "THAWED");
 	end(pid);
 	rmdir(FREEZER "/one");
@@ -249,20 +259,21 @@ static void test_cgroup_kill(void)
 {
 	pid_t pid[50];
 	uint64_t from;
+	bool waited;
 	size_t i;
 
 	fresh("8M");
 	for (i = 0; i < sizeof(pid) / sizeof(*pid); i++)
 		pid[i] = hog();
-	until_it_waits(pid[0]);
 	nap_ms(1000);
+	waited = until_it_waits(pid[0]);
 	from = now_ns();
 	cg_write(CG, "cgroup.kill", "1");
 	while (cg_key(CG, "cgroup.events", "populated") != 0 &&
 	       now_ns() - from < 10 * NSEC)
 		nap_ms(2);
 	from = now_ns() - from;
-	ktap_ok(from < (debug_kernel() ? 8 : 2) * NSEC,
+	ktap_ok(waited && from < (debug_kernel() ? 8 : 2) * NSEC,
 		"cgroup.kill ends fifty of them in %.0f ms", from / 1e6);
 	for (i = 0; i < sizeof(pid) / sizeof(*pid); i++)
 		waitpid(pid[i], NULL, 0);
@@ -274,20 +285,21 @@ static void test_core(void)
 	struct stat st = {};
 	int status = 0;
 	uint64_t from;
+	bool waited;
 	pid_t pid;
 
 	setting(CORE_PATTERN, CORE);
 	setrlimit(RLIMIT_CORE, &any);
 	fresh("8M");
 	pid = hog();
-	until_it_waits(pid);
+	waited = until_it_waits(pid);
 	from = now_ns();
 	kill(pid, SIGQUIT);
 	while (waitpid(pid, &status, WNOHANG) != pid && now_ns() - from < 30 * NSEC)
 		nap_ms(5);
 	from = now_ns() - from;
 	stat(CORE, &st);
-	ktap_ok(WIFSIGNALED(status) && WCOREDUMP(status) &&
+	ktap_ok(waited && WIFSIGNALED(status) && WCOREDUMP(status) &&
 		st.st_size > 8 * (long long)MIB &&
 		from < (debug_kernel() ? 20 : 5) * NSEC,
 		"it dumps a core of %.1f MiB within %.0f ms",
@@ -322,6 +334,7 @@ static void test_room(void)
 {
 	pid_t holds, pid;
 	uint64_t from;
+	bool waited;
 	long rounds;
 
 	fresh("max");
@@ -331,16 +344,15 @@ static void test_room(void)
 	shared->rounds = 0;
 	cg_write(CG, "memory.high", "24M");
 	pid = hog();
-	until_it_waits(pid);
-	nap_ms(500);
-	until_it_waits(pid);
+	nap_ms(1000);
+	waited = until_it_waits(pid);
 	from = now_ns();
 	rounds = shared->rounds;
 	shared->go = true;
 	while (shared->rounds < rounds + 3 && now_ns() - from < 10 * NSEC)
 		nap_ms(1);
 	from = now_ns() - from;
-	ktap_ok(from < allowed_ms() * 1e6,
+	ktap_ok(waited && from < allowed_ms() * 1e6,
 		"it goes on %.0f ms after somebody else made room", from / 1e6);
 	end(pid);
 	end(holds);
@@ -371,22 +383,30 @@ static double taken(int usec)
 	return usage;
 }
 
-/* The kernel's own bound for what a signal may gain is 10 %; a batch is 0.25 MiB. */
+/* 10 % is what a signal may gain, and a batch for each CPU. */
 static void test_storm(void)
 {
 	double calm = (taken(0) + taken(0)) / 2, storm = taken(1000);
 
-	ktap_ok(calm > 0 && storm <= calm * 1.1 + 2 * 64 * PAGE,
+	ktap_ok(calm > 2 * MIB && storm > 0 && storm <= calm * 1.1 + 2 * 64 * PAGE,
 		"with a signal every ms it takes %.2f MiB above memory.high in 6 s, without %.2f",
 		storm / MIB, calm / MIB);
 }
 
+/* Takes a little until it is held for that, and gives it back: usage does not grow. */
 static void *taker(void *arg)
 {
+	char *p = mmap(NULL, 80 * PAGE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	/* To where a folio of 16 pages fits: a batch is four faults then. */
+	p = (char *)(((uintptr_t)p + 16 * PAGE - 1) & ~(uintptr_t)(16 * PAGE - 1));
 	pthread_barrier_wait(&all_made);
 	for (;;) {
-		mmap(NULL, 64 * PAGE, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		madvise(p, 64 * PAGE, MADV_POPULATE_WRITE);
+		madvise(p, 64 * PAGE, MADV_DONTNEED);
+		/* Whoever was not held leaves the CPU to the others. */
+		nap_ms(20);
 	}
 	return NULL;
 }
@@ -406,7 +426,10 @@ static void many_threads(void)
 	for (i = 0; i < THREADS; i++)
 		if (pthread_create(&thread, &attr, taker, NULL))
 			_exit(1);
-	shared->rounds = THREADS;
+	/* So far above memory.high that waits are as long as they get, whatever is given back. */
+	mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+	     MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	shared->rounds = -1;
 	while (!shared->go)
 		nap_ms(5);
 	pthread_barrier_wait(&all_made);
@@ -414,8 +437,17 @@ static void many_threads(void)
 		pause();
 }
 
-/* Threads of @pid that wait for us. */
-static int count_waits(pid_t pid)
+/* Is this thread in our code, asleep or about to look whether it may go on? */
+static bool inside(pid_t pid, const char *tid)
+{
+	char path[64], stack[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%s/stack", pid, tid);
+	return read_file(path, stack, sizeof(stack)) > 0 && strstr(stack, "mcx_pay");
+}
+
+/* Threads of @pid that are made to wait. */
+static int count_inside(pid_t pid)
 {
 	struct dirent *e;
 	char path[64];
@@ -425,41 +457,66 @@ static int count_waits(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	while (dir && (e = readdir(dir)))
-		n += e->d_name[0] != '.' && waits(pid, e->d_name);
+		n += e->d_name[0] != '.' && inside(pid, e->d_name);
 	if (dir)
 		closedir(dir);
 	return n;
 }
 
+/*
+ * How long it takes the kernel to let go of one function for a module that does nothing,
+ * beside the same threads; ftrace waits for all of them.
+ */
+static double ftrace_goes(void)
+{
+	uint64_t from;
+
+	if (kmod_load("mcx_taker", "page_counter_try_charge"))
+		return 0;
+	from = now_ns();
+	if (kmod_unload("mcx_taker"))
+		return 0;
+	return (double)(now_ns() - from);
+}
+
 static void test_many(void)
 {
-	int i, n = 0, left;
+	struct sched_param first = { .sched_priority = 1 }, normal = {};
+	int i, n = 0, err;
 	uint64_t from;
+	double bare;
 	pid_t pid;
 
 	fresh("max");
+	setting(FOLIOS, "always");
+	shared->rounds = 1;
 	pid = fork();
 	if (!pid)
 		many_threads();
-	for (i = 0; i < 3000 && shared->rounds != THREADS; i++)
+	for (i = 0; i < 3000 && shared->rounds >= 0; i++)
 		nap_ms(10);
 	cg_write(CG, "memory.high", "8M");
 	shared->go = true;
-	for (i = 0; i < 60 && n < THREADS * 9 / 10; i++) {
-		nap_ms(500);
-		n = count_waits(pid);
+	/* Counting must not wait for a thousand others, nor keep them from beginning. */
+	sched_setscheduler(0, SCHED_FIFO, &first);
+	for (i = 0; i < 15 && n < THREADS * 9 / 10; i++) {
+		nap_ms(2000);
+		n = count_inside(pid);
 	}
+	sched_setscheduler(0, SCHED_OTHER, &normal);
 	from = now_ns();
-	ktap_ok(!mcx_unload() && now_ns() - from < (debug_kernel() ? 20 : 5) * NSEC &&
+	err = mcx_unload();
+	from = now_ns() - from;
+	ktap_ok(!mcx_loaded() && !waitpid(pid, NULL, WNOHANG), "and they live on");
+	bare = ftrace_goes();
+	ktap_ok(!err && bare > 0 && (from < 5 * NSEC || from < 3 * bare) &&
 		n >= THREADS * 9 / 10,
-		"with %d threads made to wait it unloads in %.1f s", n,
-		(double)(now_ns() - from) / 1e9);
-	left = count_waits(pid);
-	ktap_ok(!left && !kill(pid, 0), "and nobody is left behind (%d)", left);
+		"with %d threads made to wait it unloads in %.1f s, a module that does nothing in %.1f (%d)",
+		n, from / 1e9, bare / 1e9, err);
 	from = now_ns();
 	end(pid);
-	ktap_ok(now_ns() - from < 10 * NSEC, "they can be killed (%.1f s)",
-		(double)(now_ns() - from) / 1e9);
+	from = now_ns() - from;
+	ktap_ok(from < 10 * NSEC, "they can be killed (%.1f s)", from / 1e9);
 	cg_remove(CG);
 }
 
