@@ -13,7 +13,7 @@
  *
  * Locking: hooks_mutex guards all of struct mcx_hook but its static part. Only
  * the work items and module exit take it for writing, debugfs for reading. retry_delay
- * belongs to hooks_work.
+ * is set anew by who wants something else, and doubled by hooks_work.
  */
 #include <linux/ftrace.h>
 #include <linux/minmax.h>
@@ -101,6 +101,18 @@ void mcx_hooks_init(void)
 		mcx_hook_find(hooks[i]);
 }
 
+/* One more function for @ops. Returns not 0 if nothing works without it. */
+static int mcx_hook_add(struct mcx_hook *h, struct ftrace_ops *ops)
+{
+	int ret = ftrace_set_filter_ip(ops, h->addr, 0, 0);
+
+	if (!ret || !h->optional)
+		return ret;
+	mcx_feature_off(h->feature, "cannot hook %s (%d)", h->name, ret);
+	h->addr = 0;
+	return 0;
+}
+
 static int mcx_hook_register(struct mcx_hook *h, struct ftrace_ops *ops,
 			     ftrace_func_t func, unsigned long flags)
 {
@@ -118,11 +130,14 @@ static int mcx_hook_register(struct mcx_hook *h, struct ftrace_ops *ops,
 	for (i = 0; i < ARRAY_SIZE(hooks) && !ret; i++)
 		if (hooks[i]->with == h && hooks[i]->addr &&
 		    !hooks[i]->on_demand)
-			ret = ftrace_set_filter_ip(ops, hooks[i]->addr, 0, 0);
+			ret = mcx_hook_add(hooks[i], ops);
 	if (!ret)
 		ret = register_ftrace_function(ops);
-	if (ret)
+	if (ret) {
+		/* It was in the list for a moment, and some CPU may be looking there. */
+		synchronize_rcu();
 		ftrace_free_filter(ops);
+	}
 	return ret;
 }
 
@@ -209,6 +224,9 @@ static int mcx_hook_attach(struct mcx_hook *h)
 
 	if (h->wanted && !READ_ONCE(*h->wanted)) {
 		mcx_hook_detach(h);
+		/* Why it could not be had is old news. */
+		if (mcx_feature_is_on(h->feature))
+			mcx_feature_on(h->feature);
 		return 0;
 	}
 	if (h->attached && !h->is_plain)
@@ -260,6 +278,14 @@ static int mcx_hooks_attach(void)
 	return result;
 }
 
+static void mcx_hooks_retry(void)
+{
+	unsigned long delay = READ_ONCE(retry_delay);
+
+	queue_delayed_work(mcx_wq, &hooks_work, delay);
+	WRITE_ONCE(retry_delay, min(2 * delay, MCX_RETRY_MAX));
+}
+
 static void mcx_hooks_work(struct work_struct *work)
 {
 	int ret = 0;
@@ -271,12 +297,8 @@ static void mcx_hooks_work(struct work_struct *work)
 		mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);
 
-	if (!ret) {
-		retry_delay = MCX_RETRY_DELAY;
-	} else {
-		queue_delayed_work(mcx_wq, &hooks_work, retry_delay);
-		retry_delay = min(2 * retry_delay, MCX_RETRY_MAX);
-	}
+	if (ret)
+		mcx_hooks_retry();
 	/*
 	 * Cgroups may have come and gone before we could see it; while nothing can
 	 * be attached this is what finds those that are gone.
@@ -364,6 +386,7 @@ void mcx_hooks_want(bool want)
 	if (READ_ONCE(hooks_wanted) == want)
 		return;
 	WRITE_ONCE(hooks_wanted, want);
+	WRITE_ONCE(retry_delay, MCX_RETRY_DELAY);
 	mod_delayed_work(mcx_wq, &hooks_work,
 			 want ? 0 : MCX_DETACH_DELAY);
 }
@@ -375,6 +398,7 @@ void mcx_hooks_want(bool want)
  */
 void mcx_hooks_again(void)
 {
+	WRITE_ONCE(retry_delay, MCX_RETRY_DELAY);
 	if (READ_ONCE(hooks_wanted))
 		mod_delayed_work(mcx_wq, &hooks_work, 0);
 }

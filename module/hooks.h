@@ -73,6 +73,15 @@ static __always_inline bool mcx_hook_called_by(const struct mcx_hook *h,
 	return parent_ip - h->caller_from < h->caller_size;
 }
 
+/*
+ * To be asked before anything is redirected, or counted for that: while ftrace finds out
+ * that somebody else redirects the function, we are called all the same, and overruled.
+ */
+static __always_inline bool mcx_hook_may_redirect(const struct mcx_hook *h)
+{
+	return READ_ONCE(h->redirects);
+}
+
 void mcx_hooks_init(void);
 void mcx_hooks_want(bool want);
 void mcx_hooks_demand(void);

@@ -15,9 +15,10 @@
  * Whoever cannot be made to wait later (kernel threads, workers of io_uring, exiting
  * tasks, core dumps) is granted something only while usage is above memory.max, which
  * others brought it to, or it would have to reclaim all of what was granted to them; and
- * half of it at most. Not granted: more than a batch; anything where nothing can be
- * reclaimed, or where memory.max was written while usage was above it, until a worker
- * has seen it clearly below; what mcx_overrun_decide() charges. Those are the kernel's,
+ * half of it at most. A large folio is granted as a batch is: the kernel would reclaim
+ * for it, too, before it made do with smaller ones. Not granted: anything where nothing
+ * can be reclaimed; for a second after memory.max was written, and until a worker has
+ * seen usage clearly below it; what mcx_overrun_decide() charges. Those are the kernel's,
  * which reclaims, and kills if it must, at memory.max.
  *
  * The same goes for what is charged to another cgroup than current's own, since for that
@@ -25,7 +26,7 @@
  *
  * Locking: none. What is charged is looked at again, and taken back if it is too much,
  * as in page_counter_try_charge() itself. mcx_overrun_users: state_mutex. m->decider is
- * compared only, and taken and given back by cmpxchg.
+ * taken by cmpxchg, given back by who has it, and compared by all others.
  *
  * The callbacks run in any context; in interrupts nothing is granted. The charge hook
  * (account.c), which comes after this one, sees a granted batch in usage already, and
@@ -55,6 +56,9 @@
 #define MCX_SETTLE_PASS	(4 * MCX_BATCH)
 /* How often the kernel is made to decide, for all tasks of a cgroup. */
 #define MCX_DECIDE_TIME	(HZ / 10)
+#define MCX_DECIDE_MAX	(10 * HZ)
+/* So long nothing is granted after memory.max was written. */
+#define MCX_WRITE_TIME	HZ
 
 /* Cgroups with overrun=; without any nothing is hooked for it. */
 int mcx_overrun_users;
@@ -176,8 +180,8 @@ static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
 	counter = (void *)ftrace_regs_get_argument(fregs, 0);
 	nr_pages = ftrace_regs_get_argument(fregs, 1);
 	/* If the over-high handler is not ours nobody would repay. */
-	if (!in_task() || nr_pages > MCX_BATCH ||
-	    !READ_ONCE(mcx_hook_over_high.redirects))
+	if (!in_task() || !mcx_hook_may_redirect(&mcx_hook_over_high) ||
+	    !mcx_hook_may_redirect(&mcx_hook_over_max))
 		return;
 	rcu_read_lock();
 	if (mcx_is_beyond(counter, nr_pages) &&
@@ -197,11 +201,11 @@ struct mcx_hook mcx_hook_over_max = {
 };
 
 /**
- * mcx_overrun_seen() - a worker has seen usage: is memory.max met
+ * mcx_overrun_seen() - a worker looks after this cgroup: is memory.max met
  * @m: the cgroup
  *
- * Clearly, so that whoever is just writing it sees the same, and does not find usage
- * above it again for what was granted since.
+ * Clearly, and not right after it was written, so that whoever writes it sees the same,
+ * and does not find usage above it again for what was granted since.
  *
  * Context: Process.
  */
@@ -209,9 +213,11 @@ void mcx_overrun_seen(struct mcx_memcg *m)
 {
 	unsigned long max = READ_ONCE(m->counter->max);
 
-	if (unlikely(!mcx_overrun_met(m, max)) &&
-	    page_counter_read(m->counter) <= mcx_mark_admit(m))
-		WRITE_ONCE(m->overrun_from, max);
+	if (likely(mcx_overrun_met(m, max)) ||
+	    time_before(jiffies, READ_ONCE(m->max_written) + MCX_WRITE_TIME) ||
+	    page_counter_read(m->counter) > mcx_admit_of(m, PAGE_COUNTER_MAX))
+		return;
+	WRITE_ONCE(m->overrun_from, max);
 }
 
 /**
@@ -226,15 +232,14 @@ void mcx_overrun_seen(struct mcx_memcg *m)
 void notrace mcx_overrun_written(struct ftrace_regs *fregs)
 {
 	struct kernfs_open_file *of = (void *)ftrace_regs_get_argument(fregs, 0);
-	struct page_counter *counter;
 	struct mcx_memcg *m;
 
 	rcu_read_lock();
-	counter = &mem_cgroup_from_css(of_css(of))->memory;
-	m = mcx_memcg_find(counter);
-	if (m)
-		WRITE_ONCE(m->overrun_from, max(page_counter_read(counter),
-						READ_ONCE(counter->max)));
+	m = mcx_memcg_find(&mem_cgroup_from_css(of_css(of))->memory);
+	if (m) {
+		WRITE_ONCE(m->max_written, jiffies);
+		WRITE_ONCE(m->overrun_from, ULONG_MAX);
+	}
 	rcu_read_unlock();
 }
 
@@ -256,16 +261,31 @@ static bool mcx_overrun_owes(struct mcx_memcg *m)
 	       !signal_pending(current) && !freezing(current);
 }
 
+static bool mcx_decide_due(struct mcx_memcg *m)
+{
+	return time_after_eq(jiffies, READ_ONCE(m->overrun_decided) +
+				      READ_ONCE(m->decide_delay));
+}
+
 /* For all tasks together, once in a while. */
 static bool mcx_decide_begin(struct mcx_memcg *m)
 {
-	return time_after_eq(jiffies, READ_ONCE(m->overrun_decided) +
-				      MCX_DECIDE_TIME) &&
-	       !cmpxchg(&m->decider, NULL, current);
+	if (!mcx_decide_due(m) || cmpxchg(&m->decider, NULL, current))
+		return false;
+	/* Somebody may just have been done. */
+	if (mcx_decide_due(m))
+		return true;
+	WRITE_ONCE(m->decider, NULL);
+	return false;
 }
 
-static void mcx_decide_end(struct mcx_memcg *m)
+/* Each try in vain is a report of the OOM killer's: less and less often. */
+static void mcx_decide_end(struct mcx_memcg *m, bool decided)
 {
+	unsigned long delay = READ_ONCE(m->decide_delay);
+
+	WRITE_ONCE(m->decide_delay, decided ? MCX_DECIDE_TIME :
+			 min(2 * delay, MCX_DECIDE_MAX));
 	WRITE_ONCE(m->overrun_decided, jiffies);
 	smp_store_release(&m->decider, NULL);
 }
@@ -278,7 +298,7 @@ static void mcx_decide_end(struct mcx_memcg *m)
 static void mcx_overrun_decide(struct mcx_memcg *m)
 {
 	unsigned int debt = current->memcg_nr_pages_over_high, i;
-	struct page *page, *next;
+	struct page *page = NULL, *next;
 	struct mem_cgroup *old;
 	LIST_HEAD(pages);
 
@@ -292,7 +312,7 @@ static void mcx_overrun_decide(struct mcx_memcg *m)
 		list_add(&page->lru, &pages);
 	}
 	set_active_memcg(old);
-	mcx_decide_end(m);
+	mcx_decide_end(m, page || !mcx_overrun_owes(m));
 	list_for_each_entry_safe(page, next, &pages, lru)
 		__free_page(page);
 	/* Each try counted as debt, which would bring current here again and again. */
@@ -383,6 +403,8 @@ bool mcx_overrun_possible(void)
 void mcx_overrun_init_memcg(struct mcx_memcg *m)
 {
 	m->overrun_from = ULONG_MAX;
+	m->max_written = jiffies - MCX_WRITE_TIME;
+	m->decide_delay = MCX_DECIDE_TIME;
 	m->overrun_decided = jiffies - MCX_DECIDE_TIME;
 }
 

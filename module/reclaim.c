@@ -309,7 +309,6 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 
 	mcx_adapt_pass(m, freed, local_clock() - wall);
 	mcx_budget_earn(m, freed / 2);
-	mcx_overrun_seen(m);
 	cpu = mcx_cpu_clock() - cpu;
 	mcx_cpu_charge(m, cpu);
 	cpu = div_u64(cpu, NSEC_PER_USEC);
@@ -508,6 +507,7 @@ static bool mcx_serve(void)
 	if (!m)
 		return false;
 	mcx_call_level(m);
+	mcx_overrun_seen(m);
 	try = excess && !mcx_cpu_rest(m);
 	if (try)
 		freed = mcx_pass(m, excess);

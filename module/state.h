@@ -257,6 +257,8 @@ struct mcx_budget {
  * @stat: counters
  * @cpu: CPU time of the workers, and what is owed for it
  * @overrun_from: pages; a memory.max no lower than that was met, and overrun= counts
+ * @max_written: jiffies when memory.max was written last
+ * @decide_delay: jiffies until the kernel is made to decide once more
  * @decider: the task that makes the kernel decide at memory.max, or NULL; never followed
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
@@ -310,6 +312,8 @@ struct mcx_memcg {
 	struct mcx_stat_cpu __percpu *stat;
 	struct mcx_cpu cpu;
 	unsigned long overrun_from;
+	unsigned long max_written;
+	unsigned long decide_delay;
 	struct task_struct *decider;
 	unsigned long overrun_decided;
 	struct mcx_budget critical;

@@ -300,6 +300,11 @@ static bool run_ext(bool backwards)
 		return false;
 	}
 	run_cells(backwards ? last : EXT_HIGH, backwards ? EXT_HIGH : last);
+	/*
+	 * Until the hooks are gone by themselves, and nothing runs: emulated CPUs that
+	 * do may take what is being patched for a breakpoint (tests/vm/run).
+	 */
+	nap_ms(2500);
 	err = mcx_unload();
 	if (err)
 		ktap_ok(false, "cannot unload memcg_ext: %s", strerror(-err));

@@ -24,6 +24,8 @@
 #define OVERRUN	(8 * MIB)
 /* memory.peak has what each CPU tried and took back, a batch. */
 #define SLACK	(2 * 64 * PAGE)
+#define HUGE	(2 * 512 * PAGE)
+#define THP	"/sys/kernel/mm/transparent_hugepage/enabled"
 #define CHILD	CG "/child"
 #define ROOM	"headroom=1M"
 
@@ -167,6 +169,25 @@ static void test_with(void)
 	ktap_ok(seen->reads > 50 && seen->wrong == 0,
 		"memory.max reads as it was written (%ld of %ld reads differ)",
 		seen->wrong, seen->reads);
+}
+
+/* Huge pages, for which the kernel would reclaim before it takes small ones. */
+static void test_huge(void)
+{
+	struct trace t;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	setting(THP, "always");
+	t = load(CG, 24, 768);
+	thp_off();
+	ktap_ok(stat_of("granted") > 0 &&
+		t.members.reclaim_pages <= (double)stat_of("repaid_pages") &&
+		cg_number(CG, "memory.peak") <= (long long)(MAX + OVERRUN + HUGE),
+		"with huge pages, too, nobody reclaims in a call (%lld pages granted, %.0f reclaimed, %lld after it; %.1f MiB above)",
+		stat_of("granted_pages"), t.members.reclaim_pages,
+		stat_of("repaid_pages"),
+		(cg_number(CG, "memory.peak") - (double)MAX) / MIB);
 }
 
 /* One call that needs more than that: the rest is the kernel's. */
@@ -363,7 +384,7 @@ static void test_unkillable(void)
 	write_file("/proc/self/oom_score_adj", "0");
 	for (i = 0; i < 200 && seen->reads < 10; i++)
 		nap_ms(100);
-	ktap_ok(seen->reads >= 10 && cg_key(CG, "memory.events", "oom_kill") == 0,
+	ktap_ok(seen->reads >= 10 && stat_of("granted") > 0 && cg_key(CG, "memory.events", "oom_kill") == 0,
 		"where nobody may be killed a call beyond memory.max ends (after %.1f s at most, %lld granted)",
 		i / 10.0, stat_of("granted"));
 	for (i = 0; i < 2; i++) {
@@ -373,7 +394,10 @@ static void test_unkillable(void)
 	swap_on();
 }
 
-/* Whoever writes the same memory.max again, as systemd does, has nobody killed by that. */
+/*
+ * Whoever writes the same memory.max again, as systemd does, or another one, has nobody
+ * killed by that, and is done soon.
+ */
 static void test_rewritten(void)
 {
 	uint64_t from, longest = 0;
@@ -388,7 +412,8 @@ static void test_rewritten(void)
 	nap_ms(1000);
 	for (i = 0; i < 40; i++) {
 		from = now_ns();
-		errors += !!cg_write(CG, "memory.max", "33554432");
+		errors += !!cg_write(CG, "memory.max",
+				     i % 4 ? "33554432" : "34M");
 		from = now_ns() - from;
 		longest = from > longest ? from : longest;
 		nap_ms(50);
@@ -408,15 +433,21 @@ static void test_rewritten(void)
 	}
 }
 
-static int write_anew(const char *cg, const char *path, char *from, size_t size, int times)
+/* 24 MiB, @times over, in calls of @size. Runs in a child. */
+static int write_anew(const char *cg, const char *path, char *from, size_t size,
+		      int times)
 {
+	size_t at;
 	int fd;
 
 	if (cg_enter(cg))
 		return 1;
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	for (; fd >= 0 && times; times--) {
-		if (pwrite(fd, from, size, 0) != (ssize_t)size || ftruncate(fd, 0))
+		for (at = 0; at < 24 * MIB; at += size)
+			if (pwrite(fd, from, size, at) != (ssize_t)size)
+				return 1;
+		if (ftruncate(fd, 0))
 			return 1;
 	}
 	return fd < 0;
@@ -425,7 +456,7 @@ static int write_anew(const char *cg, const char *path, char *from, size_t size,
 /* A file, the buffers of which are charged on behalf of its cgroup. */
 static void test_file(void)
 {
-	size_t size = 12 * MIB;
+	size_t size = 3 * MIB;
 	struct trace t = {};
 	char path[2][32], *from;
 	pid_t pid[2];
@@ -438,7 +469,7 @@ static void test_file(void)
 	nap_ms(500);
 	trace_start(&tracer, CG, MAX, CG);
 	for (i = 0; i < 2; i++) {
-		snprintf(path[i], sizeof(path[i]), "/var/tmp/overrun%d", i);
+		snprintf(path[i], sizeof(path[i]), "/scratch/overrun%d", i);
 		pid[i] = fork();
 		if (!pid[i])
 			_exit(write_anew(CG, path[i], from, size, 8));
@@ -487,6 +518,7 @@ int main(void)
 	test_values();
 	test_without();
 	test_with();
+	test_huge();
 	test_beyond();
 	test_above();
 	test_written();
