@@ -287,6 +287,7 @@ static void mcx_decide_end(struct mcx_memcg *m, bool decided)
 	WRITE_ONCE(m->decide_delay, decided ? MCX_DECIDE_TIME :
 			 min(2 * delay, MCX_DECIDE_MAX));
 	WRITE_ONCE(m->overrun_decided, jiffies);
+	/* Pairs with the cmpxchg() of the next, who looks at the time again. */
 	smp_store_release(&m->decider, NULL);
 }
 
@@ -385,6 +386,7 @@ void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
  * kernel decide. That is known as soon as there is a cgroup to configure.
  *
  * Context: Any.
+ * Return: false if overrun= is to be refused.
  */
 bool mcx_overrun_possible(void)
 {

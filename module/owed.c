@@ -108,6 +108,7 @@ void notrace mcx_owed_hold(void)
  * mcx_owed_held() - is nothing to be paid yet
  *
  * Context: task.
+ * Return: true until current charges again, or its element is void.
  */
 bool notrace mcx_owed_held(void)
 {

@@ -384,7 +384,8 @@ static void test_unkillable(void)
 	write_file("/proc/self/oom_score_adj", "0");
 	for (i = 0; i < 200 && seen->reads < 10; i++)
 		nap_ms(100);
-	ktap_ok(seen->reads >= 10 && stat_of("granted") > 0 && cg_key(CG, "memory.events", "oom_kill") == 0,
+	ktap_ok(seen->reads >= 10 && stat_of("granted") > 0 &&
+		cg_key(CG, "memory.events", "oom_kill") == 0,
 		"where nobody may be killed a call beyond memory.max ends (after %.1f s at most, %lld granted)",
 		i / 10.0, stat_of("granted"));
 	for (i = 0; i < 2; i++) {
