@@ -163,6 +163,16 @@ long long cg_number(const char *cg, const char *file)
 	return strncmp(buf, "max", 3) ? strtoll(buf, NULL, 10) : LLONG_MAX;
 }
 
+bool cg_fills(const char *cg, long long bytes)
+{
+	int i;
+
+	for (i = 0; i < 600 && cg_number(cg, "memory.current") < bytes; i++)
+		nap_ms(50);
+	nap_ms(2000);
+	return i < 600;
+}
+
 int cg_enter(const char *cg)
 {
 	return cg_write(cg, "cgroup.procs", "0");

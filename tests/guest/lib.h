@@ -38,6 +38,8 @@ int cg_write(const char *cg, const char *file, const char *text);
 long long cg_key(const char *cg, const char *file, const char *key);
 long long cg_number(const char *cg, const char *file);
 int cg_enter(const char *cg);	/* "" is the root */
+/* Waits until it has so many bytes, and a moment longer; half a minute at most. */
+bool cg_fills(const char *cg, long long bytes);
 /*
  * Forks a task that enters @cg and populates @mib of new memory there, in system
  * calls of @chunk pages each, @times over, each time anew. It ends with 0; with

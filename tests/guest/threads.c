@@ -411,7 +411,7 @@ static void test_budget(void)
 		for (;;)
 			pause();
 	}
-	nap_ms(3000);
+	cg_fills(OURS, 64 * MIB);
 	normal = waits("normal", 6);
 	critical = waits("critical", 6);
 	ktap_ok(normal > 1 && critical == 0,
@@ -452,7 +452,7 @@ static void test_batch(void)
 		for (;;)
 			pause();
 	}
-	nap_ms(3000);
+	cg_fills(OURS, size - 64 * PAGE);
 	normal = waits("normal", 1);
 	batch = waits("batch", 1);
 	ktap_ok(normal == 0 && batch == 1,

@@ -455,10 +455,7 @@ static void test_given(void)
 	early = child(gave_before);
 	nap_ms(500);
 	pid = hog(OURS, 32, true);
-	/* It gets there, paced as it is, and then waits for its last batch. */
-	for (i = 0; i < 600 && cg_number(OURS, "memory.current") < 34 * (long long)MIB; i++)
-		nap_ms(50);
-	nap_ms(2000);
+	cg_fills(OURS, 34 * MIB);
 
 	kept = waits(keeps, 6);
 	/* It is attached with the first wait, a moment later. */
