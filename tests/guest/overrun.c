@@ -190,6 +190,39 @@ static void test_huge(void)
 		(cg_number(CG, "memory.peak") - (double)MAX) / MIB);
 }
 
+/*
+ * Killed in the middle of a call that goes beyond memory.max: gone at once, and what was
+ * granted is taken back with all the rest.
+ */
+static void test_killed(void)
+{
+	long long granted;
+	uint64_t from;
+	pid_t pid[4];
+	int i;
+
+	fresh("overrun=8M");
+	nap_ms(500);
+	for (i = 0; i < 4; i++)
+		pid[i] = charger(CG, 24, 6144, 1000);
+	nap_ms(3000);
+	granted = stat_of("granted");
+	from = now_ns();
+	for (i = 0; i < 4; i++)
+		kill(pid[i], SIGKILL);
+	for (i = 0; i < 4; i++)
+		waitpid(pid[i], NULL, 0);
+	from = now_ns() - from;
+	ktap_ok(granted > 0 && from < (debug_kernel() ? 10 : 3) * NSEC,
+		"four tasks killed beyond memory.max are gone in %.0f ms (%lld granted)",
+		from / 1e6, granted);
+	for (i = 0; i < 100 && cg_number(CG, "memory.current") > (long long)MIB; i++)
+		nap_ms(50);
+	ktap_ok(cg_number(CG, "memory.current") <= (long long)MIB,
+		"and nothing stays charged (%.2f MiB)",
+		(double)cg_number(CG, "memory.current") / MIB);
+}
+
 /* One call that needs more than that: the rest is the kernel's. */
 static void test_beyond(void)
 {
@@ -520,6 +553,7 @@ int main(void)
 	test_without();
 	test_with();
 	test_huge();
+	test_killed();
 	test_beyond();
 	test_above();
 	test_written();

@@ -275,6 +275,10 @@ static void test_ring(void)
 	/* Long enough that some of its own writes end where it has to wait. */
 	watch_ring(OURS, "max", "16M", "7", 128, "256", &s);
 	judge_ring("io_uring, memory.max", &s, 128, false);
+	cg_write(OURS, "memory.ext.reclaim", "overrun=4M");
+	watch_ring(OURS, "max", "16M", "7", 128, "1024", &s);
+	judge_ring("io_uring, overrun=", &s, 128, false);
+	cg_write(OURS, "memory.ext.reclaim", "overrun=0");
 }
 
 static void touch_memory(size_t mib)
