@@ -22,6 +22,7 @@
 #include "hooks.h"
 #include "mark.h"
 #include "overrun.h"
+#include "owner.h"
 #include "reclaim.h"
 #include "state.h"
 #include "threads.h"
@@ -129,6 +130,8 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	if (unlikely(ip != mcx_hook_charge.addr)) {
 		if (ip == mcx_hook_max_write.addr)
 			mcx_overrun_written(fregs);
+		else if (ip == mcx_hook_boosted.addr)
+			mcx_owner_boosted(fregs);
 		else
 			mcx_state_hook(ip, fregs);
 		return;

@@ -15,7 +15,11 @@
  * needs: an entry into the kernel larger than the budget must not wait for ever. Those
  * after it wait for no more than one such budget to be filled.
  *
- * Locking: mcx_budget.lock, of each cgroup; taken where tasks would wait, and by workers
+ * Owners of futexes that others wait for (owner.c) have a budget of their own, a quarter
+ * of that: any thread can be one, in any cgroup above it, too, and must not use up what
+ * was meant for others.
+ *
+ * Locking: mcx_budget.lock, two of each cgroup; taken where tasks would wait, and by workers
  * after a pass.
  */
 #include <linux/minmax.h>
@@ -27,7 +31,7 @@
 
 #define MCX_BUDGET_MAX	((long)((4U << 20) >> PAGE_SHIFT))
 
-static long mcx_budget_size(struct mcx_memcg *m)
+static long mcx_budget_size(struct mcx_memcg *m, const struct mcx_budget *b)
 {
 	unsigned long max = READ_ONCE(m->counter->max);
 	unsigned long limit = min(mcx_high(m), max);
@@ -35,7 +39,20 @@ static long mcx_budget_size(struct mcx_memcg *m)
 
 	if (max < PAGE_COUNTER_MAX)
 		size = min(size, (max - mcx_admit_of(m, max)) / 4);
-	return clamp_t(long, size, 2 * MCX_BATCH, MCX_BUDGET_MAX);
+	return clamp_t(long, size / b->part, 2 * MCX_BATCH,
+		       MCX_BUDGET_MAX / b->part);
+}
+
+static void mcx_budget_put(struct mcx_memcg *m, struct mcx_budget *b,
+			   unsigned long nr_pages)
+{
+	long size = mcx_budget_size(m, b);
+
+	spin_lock(&b->lock);
+	b->left = min_t(long, b->left + nr_pages / b->part, size);
+	if (b->left >= size / 2)
+		b->out = false;
+	spin_unlock(&b->lock);
 }
 
 /**
@@ -47,21 +64,15 @@ static long mcx_budget_size(struct mcx_memcg *m)
  */
 void mcx_budget_earn(struct mcx_memcg *m, unsigned long nr_pages)
 {
-	struct mcx_budget *b = &m->critical;
-	long size = mcx_budget_size(m);
-
-	spin_lock(&b->lock);
-	b->left = min_t(long, b->left + nr_pages, size);
-	if (b->left >= size / 2)
-		b->out = false;
-	spin_unlock(&b->lock);
+	mcx_budget_put(m, &m->critical, nr_pages);
+	mcx_budget_put(m, &m->owners, nr_pages);
 }
 
 /* Caller holds the lock. */
-static bool mcx_budget_grant(struct mcx_memcg *m, unsigned long nr_pages)
+static bool mcx_budget_grant(struct mcx_memcg *m, struct mcx_budget *b,
+			     unsigned long nr_pages)
 {
-	struct mcx_budget *b = &m->critical;
-	long size = mcx_budget_size(m);
+	long size = mcx_budget_size(m, b);
 
 	/* A limit may have been lowered. */
 	b->left = min(b->left, size);
@@ -72,26 +83,32 @@ static bool mcx_budget_grant(struct mcx_memcg *m, unsigned long nr_pages)
 }
 
 /**
- * mcx_budget_take() - may a critical thread go on without waiting
+ * mcx_budget_take() - may a thread go on without waiting
  * @m: the managed cgroup that it would wait in
+ * @b: its budget for such threads
  * @nr_pages: what it charged
  *
  * Context: Process.
  * Return: false if the budget is used up.
  */
-bool mcx_budget_take(struct mcx_memcg *m, unsigned long nr_pages)
+bool mcx_budget_take(struct mcx_memcg *m, struct mcx_budget *b,
+		     unsigned long nr_pages)
 {
-	struct mcx_budget *b = &m->critical;
 	bool granted, over = false;
 
 	spin_lock(&b->lock);
-	granted = mcx_budget_grant(m, nr_pages);
+	granted = mcx_budget_grant(m, b, nr_pages);
 	if (b->left <= 0 && !granted) {
 		over = !b->out;
 		b->out = true;
 	}
 	spin_unlock(&b->lock);
 
+	if (b != &m->critical) {
+		if (granted)
+			mcx_stat_inc(m, futex_owner);
+		return granted;
+	}
 	if (granted)
 		mcx_stat_add(m, critical_pages, nr_pages);
 	if (over) {
@@ -101,15 +118,22 @@ bool mcx_budget_take(struct mcx_memcg *m, unsigned long nr_pages)
 	return granted;
 }
 
+static void mcx_budget_init(struct mcx_budget *b, unsigned int part)
+{
+	spin_lock_init(&b->lock);
+	b->part = part;
+	/* As much as may be saved, whatever limits there will be. */
+	b->left = MCX_BUDGET_MAX / part;
+}
+
 /**
- * mcx_budget_init_memcg() - a full budget for a new object
+ * mcx_budget_init_memcg() - full budgets for a new object
  * @m: the object
  *
  * Context: Any.
  */
 void mcx_budget_init_memcg(struct mcx_memcg *m)
 {
-	spin_lock_init(&m->critical.lock);
-	/* As much as may be saved, whatever limits there will be. */
-	m->critical.left = MCX_BUDGET_MAX;
+	mcx_budget_init(&m->critical, 1);
+	mcx_budget_init(&m->owners, 4);
 }

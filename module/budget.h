@@ -6,6 +6,7 @@
 
 void mcx_budget_init_memcg(struct mcx_memcg *m);
 void mcx_budget_earn(struct mcx_memcg *m, unsigned long nr_pages);
-bool mcx_budget_take(struct mcx_memcg *m, unsigned long nr_pages);
+bool mcx_budget_take(struct mcx_memcg *m, struct mcx_budget *b,
+		     unsigned long nr_pages);
 
 #endif /* MCX_BUDGET_H */

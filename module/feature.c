@@ -35,6 +35,7 @@ static struct {
 	[MCX_FEAT_FLUSH] = { "flush" },
 	[MCX_FEAT_GIVEN] = { "given" },
 	[MCX_FEAT_THREADS] = { "threads" },
+	[MCX_FEAT_OWNER] = { "owner" },
 	[MCX_FEAT_OVERRUN] = { "overrun" },
 };
 

@@ -18,6 +18,7 @@
  * @MCX_FEAT_FLUSH: the flushers are woken where dirty pages are in the way
  * @MCX_FEAT_GIVEN: who gives back pages may take as many without waiting
  * @MCX_FEAT_THREADS: threads can be told to be critical, normal or batch
+ * @MCX_FEAT_OWNER: who owns a lock that others wait for goes first
  * @MCX_FEAT_OVERRUN: overrun=: nobody reclaims at memory.max in the middle of the kernel
  * @MCX_NR_FEATURES: how many there are
  */
@@ -32,6 +33,7 @@ enum mcx_feature {
 	MCX_FEAT_FLUSH,
 	MCX_FEAT_GIVEN,
 	MCX_FEAT_THREADS,
+	MCX_FEAT_OWNER,
 	MCX_FEAT_OVERRUN,
 	MCX_NR_FEATURES,
 };

@@ -23,6 +23,7 @@
 
 #include "hooks.h"
 #include "overrun.h"
+#include "owner.h"
 #include "state.h"
 #include "symbols.h"
 #include "throttle.h"
@@ -63,6 +64,7 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_offline,
 	&mcx_hook_reset,
 	&mcx_hook_max_write,
+	&mcx_hook_boosted,
 	&mcx_hook_over_high,
 	&mcx_hook_over_max,
 };
@@ -254,6 +256,7 @@ static void mcx_hooks_detach(void)
 	 */
 	mcx_hook_detach(&mcx_hook_over_high);
 	mcx_throttle_drain();
+	mcx_owner_watch(false);
 	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--)
 		mcx_hook_detach(hooks[i]);
 }
@@ -274,6 +277,7 @@ static int mcx_hooks_attach(void)
 			result = ret;
 	}
 	mcx_overrun_attached();
+	mcx_owner_watch(READ_ONCE(mcx_hook_over_max.attached));
 	WRITE_ONCE(hooks_attached, true);
 	return result;
 }
@@ -443,6 +447,7 @@ void mcx_hooks_exit(void)
 	mutex_lock(&hooks_mutex);
 	mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);
+	mcx_owner_exit();
 	/* Nobody is in our code who could demand anything. */
 	cancel_delayed_work_sync(&demand_work);
 }

@@ -62,6 +62,7 @@ extern struct mcx_hook mcx_hook_uncharge;
 extern struct mcx_hook mcx_hook_over_high;
 extern struct mcx_hook mcx_hook_over_max;
 extern struct mcx_hook mcx_hook_max_write;
+extern struct mcx_hook mcx_hook_boosted;
 extern struct mcx_hook mcx_hook_online;
 extern struct mcx_hook mcx_hook_offline;
 extern struct mcx_hook mcx_hook_reset;

@@ -12,17 +12,18 @@
  * what the kernel itself charges by force; memory.peak may have a few batches more,
  * which were tried and taken back.
  *
- * Whoever cannot be made to wait later (kernel threads, workers of io_uring, exiting
- * tasks, core dumps) is granted something only while usage is above memory.max, which
- * others brought it to, or it would have to reclaim all of what was granted to them; and
- * half of it at most. A large folio is granted as a batch is: the kernel would reclaim
- * for it, too, before it made do with smaller ones. Not granted: anything where nothing
- * can be reclaimed; for a second after memory.max was written, and until a worker has
- * seen usage clearly below it; what mcx_overrun_decide() charges. Those are the kernel's,
- * which reclaims, and kills if it must, at memory.max.
+ * Three quarters of overrun= are for everybody, the last one for who owns a lock that
+ * others wait for (owner.c). Whoever cannot be made to wait later (kernel threads, workers
+ * of io_uring, exiting tasks, core dumps) is granted something only while usage is above
+ * memory.max, which others brought it to, or it would have to reclaim all of what was
+ * granted to them; and a quarter less. A large folio is granted as a batch is: the kernel
+ * would reclaim for it, too, before it made do with smaller ones. Not granted: anything
+ * where nothing can be reclaimed; for a second after memory.max was written, and until a
+ * worker has seen usage clearly below it; what mcx_overrun_decide() charges. Those are the
+ * kernel's, which reclaims, and kills if it must, at memory.max.
  *
  * The same goes for what is charged to another cgroup than current's own, since for that
- * it is only asked to wait as far as owed.c remembers it: half, and not as the first.
+ * it is only asked to wait as far as owed.c remembers it.
  *
  * Locking: none. What is charged is looked at again, and taken back if it is too much,
  * as in page_counter_try_charge() itself. mcx_overrun_users: state_mutex. m->decider is
@@ -49,6 +50,7 @@
 #include "mark.h"
 #include "overrun.h"
 #include "owed.h"
+#include "owner.h"
 #include "symbols.h"
 #include "throttle.h"
 
@@ -59,6 +61,12 @@
 #define MCX_DECIDE_MAX	(10 * HZ)
 /* So long nothing is granted after memory.max was written. */
 #define MCX_WRITE_TIME	HZ
+
+/* Who charges. */
+struct mcx_charger {
+	bool waits;	/* can be made to, later */
+	bool wanted;	/* owns what others wait for, and needs that to be granted this */
+};
 
 /* Cgroups with overrun=; without any nothing is hooked for it. */
 int mcx_overrun_users;
@@ -86,15 +94,20 @@ static notrace bool mcx_overrun_met(struct mcx_memcg *m, unsigned long max)
 
 /* So far may usage go in @m, if it is above @max; 0: no further than that. */
 static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
-					      unsigned long max, bool waits)
+					      unsigned long max,
+					      struct mcx_charger who)
 {
 	unsigned long overrun = READ_ONCE(m->conf.overrun);
+	unsigned int quarters = who.waits ? 3 : 2;
 
 	if (!overrun || !mcx_memcg_managed(m) ||
 	    test_bit(MCX_IS_EMPTY, &m->flags) ||
 	    !mcx_overrun_met(m, max))
 		return 0;
-	return max + (waits ? overrun : overrun / 2);
+	/* One is kept for who holds up others, if that can be known. */
+	if (who.wanted || !mcx_owner_watched())
+		quarters++;
+	return max + overrun / 4 * quarters;
 }
 
 /*
@@ -102,7 +115,7 @@ static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
  * in @first. Under RCU.
  */
 static notrace bool mcx_overrun_fits(struct page_counter *counter,
-				     unsigned long more, bool waits,
+				     unsigned long more, struct mcx_charger who,
 				     struct mcx_memcg **first)
 {
 	*first = NULL;
@@ -116,8 +129,8 @@ static notrace bool mcx_overrun_fits(struct page_counter *counter,
 		m = mcx_memcg_find(counter);
 		if (!m)
 			return false;
-		if (usage + more > mcx_overrun_most(m, max, waits) ||
-		    (more && !waits && usage <= max))
+		if (usage + more > mcx_overrun_most(m, max, who) ||
+		    (more && !who.waits && usage <= max))
 			return false;
 		if (!*first)
 			*first = m;
@@ -137,18 +150,26 @@ static noinline notrace bool mcx_charged(struct page_counter *counter,
 static notrace bool mcx_overrun_charge(struct page_counter *counter,
 				       unsigned long nr_pages)
 {
-	bool waits = mcx_waits_later(counter);
+	struct mcx_charger who = { .waits = mcx_waits_later(counter) };
 	struct mcx_memcg *m, *first;
 
-	if (!mcx_overrun_fits(counter, nr_pages, waits, &m) || !m)
+	if (!mcx_overrun_fits(counter, nr_pages, who, &m)) {
+		who.wanted = mcx_owner_wanted();
+		if (!who.wanted ||
+		    !mcx_overrun_fits(counter, nr_pages, who, &m))
+			return false;
+	}
+	if (!m)
 		return false;
 	static_call(mcx_force_charge)(counter, nr_pages);
 	/* Somebody may have been faster. */
-	if (!mcx_overrun_fits(counter, 0, waits, &first)) {
+	if (!mcx_overrun_fits(counter, 0, who, &first)) {
 		static_call(mcx_force_uncharge)(counter, nr_pages);
 		return false;
 	}
 	mcx_stat_inc(m, granted);
+	if (who.wanted)
+		mcx_stat_inc(m, granted_owner);
 	mcx_stat_add(m, granted_pages, nr_pages);
 	return true;
 }

@@ -43,10 +43,14 @@
 	S(critical_pages)						\
 	/* times that their budget was used up */			\
 	S(critical_over)						\
+	/* entries in which one did not wait: it owns a futex others want */ \
+	S(futex_owner)							\
 	/* charges beyond memory.max put off by overrun=, and their pages */ \
 	S(granted)							\
 	S(granted_pages)						\
-	/* of these, reclaimed by tasks on their return to user mode */	\
+	/* of these, to who owns a lock that others wait for */		\
+	S(granted_owner)						\
+	/* of these pages, reclaimed by tasks on their return to user mode */	\
 	S(repaid_pages)							\
 	/* returns above memory.high; also counted in memory.events */	\
 	S(over_high)							\

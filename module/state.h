@@ -229,11 +229,13 @@ struct mcx_cpu {
  * struct mcx_budget - what critical threads may charge without waiting; budget.c
  * @lock: guards the rest
  * @left: pages; the last one to have some may have taken more
+ * @part: as large as the one for critical threads, divided by that
  * @out: it was used up, and has not been half full since
  */
 struct mcx_budget {
 	spinlock_t lock;	/* all members */
 	long left;
+	unsigned int part;
 	bool out;
 };
 
@@ -262,6 +264,7 @@ struct mcx_budget {
  * @decider: the task that makes the kernel decide at memory.max, or NULL; never followed
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
+ * @owners: the same for owners of futexes that others wait for
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
@@ -317,6 +320,7 @@ struct mcx_memcg {
 	struct task_struct *decider;
 	unsigned long overrun_decided;
 	struct mcx_budget critical;
+	struct mcx_budget owners;
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;

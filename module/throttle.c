@@ -47,6 +47,7 @@
 #include "hooks.h"
 #include "mark.h"
 #include "overrun.h"
+#include "owner.h"
 #include "owed.h"
 #include "reclaim.h"
 #include "state.h"
@@ -336,9 +337,12 @@ static int mcx_wake_function(struct wait_queue_entry *wait, unsigned int mode,
 	return autoremove_wake_function(wait, mode, sync, key);
 }
 
-/* One slice. Returns false if there is no reason to wait on. */
+/*
+ * One slice. Returns false if there is no reason to wait on. @owner: whether current is
+ * known to own a futex that others wait for; when that changes it looks again at once.
+ */
 static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
-		     bool (*reason)(struct mcx_memcg *m))
+		     bool (*reason)(struct mcx_memcg *m), bool owner)
 {
 	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
 	DEFINE_WAIT_FUNC(wait, mcx_wake_function);
@@ -348,7 +352,8 @@ static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
 	 * keep the module from unloading. A slice later it is frozen outside.
 	 */
 	prepare_to_wait(queue, &wait, TASK_KILLABLE);
-	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current))
+	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current) &&
+	    (owner || !mcx_owner_of_futex()))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
 					 HRTIMER_MODE_REL);
 	finish_wait(queue, &wait);
@@ -409,77 +414,89 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
 	return div64_ul(base, admit - usage);
 }
 
+/* How current is throttled. */
+struct mcx_turn {
+	enum mcx_class class;
+	bool owner;	/* of a futex that somebody waits for */
+};
+
 /*
  * How current is throttled in @m, having waited so long already. Those who need not wait
  * for as little usage must not keep a batch thread for ever.
  */
-static enum mcx_class mcx_current_class(struct mcx_memcg *m, u64 waited)
+static struct mcx_turn mcx_current_turn(struct mcx_memcg *m, u64 waited)
 {
-	enum mcx_class class = mcx_threads_class(current, m->memcg);
+	struct mcx_turn turn = {
+		.class = mcx_threads_class(current, m->memcg),
+		.owner = mcx_owner_of_futex(),
+	};
 
-	if (class == MCX_CLASS_BATCH && waited >= MCX_BATCH_NS)
-		return MCX_CLASS_NORMAL;
-	return class;
+	if (turn.class == MCX_CLASS_BATCH && waited >= MCX_BATCH_NS)
+		turn.class = MCX_CLASS_NORMAL;
+	return turn;
 }
 
 /*
- * How long current shall wait in all: if it is critical, and what it charged is in its
- * cgroup's budget, no longer.
+ * How long current shall wait in all: if it is critical, or owns what others wait for, and
+ * what it charged is in its cgroup's budget for that, no longer.
  */
 static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
-			     u64 waited, enum mcx_class *class)
+			     u64 waited, struct mcx_turn *turn)
 {
 	u64 delay;
 
-	*class = mcx_current_class(m, waited);
-	delay = mcx_delay(m, nr_pages, *class);
-	if (delay > waited && *class == MCX_CLASS_CRITICAL &&
-	    mcx_budget_take(m, nr_pages))
+	*turn = mcx_current_turn(m, waited);
+	delay = mcx_delay(m, nr_pages, turn->class);
+	if (delay <= waited)
+		return delay;
+	if (turn->class == MCX_CLASS_CRITICAL &&
+	    mcx_budget_take(m, &m->critical, nr_pages))
+		return 0;
+	if (turn->owner && mcx_budget_take(m, &m->owners, nr_pages))
 		return 0;
 	return delay;
 }
 
-/* Nobody wakes a critical thread when its budget is filled again: it looks more often. */
-static bool mcx_wait_as(struct mcx_memcg *m, enum mcx_class class, u64 nsec)
+/* Nobody wakes such a thread when its budget is filled again: it looks more often. */
+static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
+			u64 nsec)
 {
-	if (class == MCX_CLASS_CRITICAL)
+	if (turn->class == MCX_CLASS_CRITICAL || turn->owner)
 		nsec = min(nsec, MCX_CRITICAL_NS);
-	return mcx_wait(m, class == MCX_CLASS_BATCH ? &m->batch_waiters :
-			&m->waiters, nsec, mcx_memcg_managed);
+	return mcx_wait(m, turn->class == MCX_CLASS_BATCH ? &m->batch_waiters :
+			&m->waiters, nsec, mcx_memcg_managed, turn->owner);
 }
 
 /* Returns false if interrupted: the rest stays as debt. */
-static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
-			  u64 *left)
+static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
+			   u64 *left)
 {
 	u64 start = ktime_get_ns(), waited = 0;
-	enum mcx_class first, class;
+	struct mcx_turn first, turn;
 	unsigned long pflags;
 	bool go_on = true;
 	u64 delay;
 
-	if (!*left)
-		return true;
-	delay = min(mcx_current_delay(m, nr_pages, 0, &class), *left);
+	delay = min(mcx_current_delay(m, nr_pages, 0, &turn), *left);
 	if (!delay)
 		return true;
 
-	first = class;
+	first = turn;
 	mcx_hooks_demand();
 	psi_memstall_enter(&pflags);
 	while (waited < delay) {
 		mcx_reclaim_nudge(m);
-		go_on = mcx_wait_as(m, class, delay - waited);
+		go_on = mcx_wait_as(m, &turn, delay - waited);
 		waited = ktime_get_ns() - start;
 		if (!go_on)
 			break;
-		delay = min(mcx_current_delay(m, nr_pages, waited, &class),
+		delay = min(mcx_current_delay(m, nr_pages, waited, &turn),
 			    *left);
 	}
 	psi_memstall_leave(&pflags);
 
 	mcx_stat_inc(m, paced);
-	if (first == MCX_CLASS_BATCH)
+	if (first.class == MCX_CLASS_BATCH)
 		mcx_stat_inc(m, paced_batch);
 	mcx_events_notify(m);
 	mcx_stat_add(m, paced_usec, div_u64(waited, NSEC_PER_USEC));
@@ -489,6 +506,21 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 		return true;
 	mcx_stat_inc(m, paced_interrupted);
 	return !signal_pending(current);
+}
+
+/* The same; whoever begins to wait for a futex that current owns wakes it. */
+static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
+			  u64 *left)
+{
+	bool paid, listed;
+
+	if (!*left)
+		return true;
+	listed = mcx_owner_begin();
+	paid = mcx_wait_level(m, nr_pages, left);
+	if (listed)
+		mcx_owner_end();
+	return paid;
 }
 
 /*
@@ -604,6 +636,28 @@ static struct mcx_memcg *mcx_own(void)
 	return own;
 }
 
+/* A policy's delay, of which @waited is over; what is left of it is returned. */
+static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
+{
+	u64 start = ktime_get_ns() - waited;
+	unsigned long pflags;
+	bool owner, go_on = true;
+
+	psi_memstall_enter(&pflags);
+	while (go_on && waited < delay) {
+		owner = mcx_owner_of_futex();
+		if (owner && mcx_budget_take(own, &own->owners, MCX_BATCH))
+			break;
+		go_on = mcx_wait(own, &own->waiters, delay - waited,
+				 mcx_has_policy, owner);
+		waited = ktime_get_ns() - start;
+	}
+	psi_memstall_leave(&pflags);
+	mcx_stat_inc(own, policy_delays);
+	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
+	return waited < delay && signal_pending(current) ? delay - waited : 0;
+}
+
 /*
  * Wait as long as the policy said, what was waited for the workers included.
  * What is left when a signal comes is waited for on the next return.
@@ -611,24 +665,17 @@ static struct mcx_memcg *mcx_own(void)
 static void mcx_pay_delay(unsigned int ms, u64 waited)
 {
 	struct mcx_memcg *own = mcx_own();
-	u64 delay = (u64)ms * NSEC_PER_MSEC, start = ktime_get_ns() - waited;
-	unsigned long pflags;
-	bool go_on = true;
+	bool listed;
+	u64 left;
 
 	if (!own)
 		return;
-	psi_memstall_enter(&pflags);
-	while (go_on && waited < delay) {
-		go_on = mcx_wait(own, &own->waiters, delay - waited,
-				 mcx_has_policy);
-		waited = ktime_get_ns() - start;
-	}
-	psi_memstall_leave(&pflags);
-	mcx_stat_inc(own, policy_delays);
-	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
+	listed = mcx_owner_begin();
+	left = mcx_wait_delay(own, (u64)ms * NSEC_PER_MSEC, waited);
+	if (listed)
+		mcx_owner_end();
 	/* Not at once, which would hold up the signal's handler. */
-	if (waited < delay && signal_pending(current) &&
-	    mcx_owed_add_delay(div_u64(delay - waited, NSEC_PER_MSEC))) {
+	if (left && mcx_owed_add_delay(div_u64(left, NSEC_PER_MSEC))) {
 		current->memcg_nr_pages_over_high++;
 		mcx_owed_hold();
 	}
@@ -641,7 +688,7 @@ static bool mcx_would_wait(struct page_counter *counter, unsigned long nr_pages)
 	struct mcx_memcg *m = counter ? mcx_memcg_nearest(counter) : NULL;
 
 	for (; m; m = rcu_dereference(m->up))
-		if (mcx_delay(m, nr_pages, mcx_current_class(m, 0)) ||
+		if (mcx_delay(m, nr_pages, mcx_current_turn(m, 0).class) ||
 		    mcx_cpu_owes(m))
 			return true;
 	return false;
@@ -774,6 +821,7 @@ static noinline void mcx_pay_debt(gfp_t gfp_mask)
 	unsigned int debt = current->memcg_nr_pages_over_high;
 
 	current->memcg_nr_pages_over_high = 0;
+	mcx_owner_unwanted();
 	if (!(current->flags & PF_EXITING) && !fatal_signal_pending(current))
 		mcx_pay(debt);
 	mcx_leave();

@@ -71,6 +71,8 @@ static const struct lost {
 	  "overrun off kernel function page_counter_charge not found\n" },
 	{ "memory_max_write", MANAGES,
 	  "overrun off kernel function memory_max_write not found\n" },
+	{ "rt_mutex_setprio", MANAGES,
+	  "owner off kernel function rt_mutex_setprio not found\n" },
 	{ "uncharge_batch", MANAGES,
 	  "given off kernel function uncharge_batch not found\n" },
 	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,
