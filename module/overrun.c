@@ -16,8 +16,9 @@
  * others wait for (owner.c). Whoever cannot be made to wait later (kernel threads, workers
  * of io_uring, exiting tasks, core dumps) is granted something only while usage is above
  * memory.max, which others brought it to, or it would have to reclaim all of what was
- * granted to them; and a quarter less. A large folio is granted as a batch is: the kernel
- * would reclaim for it, too, before it made do with smaller ones. Not granted: anything
+ * granted to them; and a quarter less. For large folios there is no more than half: the
+ * kernel would reclaim for those of files, too, before it made do with smaller ones, but
+ * not for most huge pages, and which it is cannot be seen here. Not granted: anything
  * where nothing can be reclaimed; for a second after memory.max was written, and until a
  * worker has seen usage clearly below it; what mcx_overrun_decide() charges. Those are the
  * kernel's, which reclaims, and kills if it must, at memory.max.
@@ -59,6 +60,8 @@
 /* How often the kernel is made to decide, for all tasks of a cgroup. */
 #define MCX_DECIDE_TIME	(HZ / 10)
 #define MCX_DECIDE_MAX	(10 * HZ)
+/* A huge page, in pages; gigantic ones of hugetlb are never repaid. */
+#define MCX_LARGEST	512UL
 /* So long nothing is granted after memory.max was written. */
 #define MCX_WRITE_TIME	HZ
 
@@ -66,6 +69,7 @@
 struct mcx_charger {
 	bool waits;	/* can be made to, later */
 	bool wanted;	/* owns what others wait for, and needs that to be granted this */
+	bool large;	/* more than a batch */
 };
 
 /* Cgroups with overrun=; without any nothing is hooked for it. */
@@ -107,6 +111,8 @@ static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
 	/* One is kept for who holds up others, if that can be known. */
 	if (who.wanted || !mcx_owner_watched())
 		quarters++;
+	if (who.large)
+		quarters = min(quarters, 2U);
 	return max + overrun / 4 * quarters;
 }
 
@@ -150,7 +156,10 @@ static noinline notrace bool mcx_charged(struct page_counter *counter,
 static notrace bool mcx_overrun_charge(struct page_counter *counter,
 				       unsigned long nr_pages)
 {
-	struct mcx_charger who = { .waits = mcx_waits_later(counter) };
+	struct mcx_charger who = {
+		.waits = mcx_waits_later(counter),
+		.large = nr_pages > MCX_BATCH,
+	};
 	struct mcx_memcg *m, *first;
 
 	if (!mcx_overrun_fits(counter, nr_pages, who, &m)) {
@@ -202,7 +211,8 @@ static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
 	nr_pages = ftrace_regs_get_argument(fregs, 1);
 	/* If the over-high handler is not ours nobody would repay. */
 	if (!in_task() || !mcx_hook_may_redirect(&mcx_hook_over_high) ||
-	    !mcx_hook_may_redirect(&mcx_hook_over_max))
+	    !mcx_hook_may_redirect(&mcx_hook_over_max) ||
+	    !READ_ONCE(mcx_hook_max_write.attached) || nr_pages > MCX_LARGEST)
 		return;
 	rcu_read_lock();
 	if (mcx_is_beyond(counter, nr_pages) &&
@@ -221,6 +231,12 @@ struct mcx_hook mcx_hook_over_max = {
 	.wanted = &mcx_overrun_users,
 };
 
+/* Is somebody about to write memory.max, or just did? */
+static bool mcx_overrun_written_now(struct mcx_memcg *m)
+{
+	return time_before(jiffies, READ_ONCE(m->max_written) + MCX_WRITE_TIME);
+}
+
 /**
  * mcx_overrun_seen() - a worker looks after this cgroup: is memory.max met
  * @m: the cgroup
@@ -235,7 +251,7 @@ void mcx_overrun_seen(struct mcx_memcg *m)
 	unsigned long max = READ_ONCE(m->counter->max);
 
 	if (likely(mcx_overrun_met(m, max)) ||
-	    time_before(jiffies, READ_ONCE(m->max_written) + MCX_WRITE_TIME) ||
+	    mcx_overrun_written_now(m) ||
 	    page_counter_read(m->counter) > mcx_admit_of(m, PAGE_COUNTER_MAX))
 		return;
 	WRITE_ONCE(m->overrun_from, max);
@@ -393,8 +409,8 @@ void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
 	WRITE_ONCE(m->conf.overrun, nr_pages);
 	if (!change)
 		return;
-	/* Who writes memory.max at this moment ends with usage below it all the same. */
-	if (page_counter_read(m->counter) <= READ_ONCE(m->counter->max))
+	if (!mcx_overrun_written_now(m) &&
+	    page_counter_read(m->counter) <= READ_ONCE(m->counter->max))
 		WRITE_ONCE(m->overrun_from, READ_ONCE(m->counter->max));
 	WRITE_ONCE(mcx_overrun_users, mcx_overrun_users + change);
 	mcx_hooks_again();
@@ -440,6 +456,11 @@ void mcx_overrun_attached(void)
 {
 	if (!mcx_hook_over_max.attached)
 		return;
+	if (!mcx_hook_max_write.attached) {
+		mcx_feature_off(MCX_FEAT_OVERRUN, "%s is not hooked",
+				mcx_hook_max_write.name);
+		return;
+	}
 	if (mcx_hook_over_high.redirects)
 		mcx_feature_on(MCX_FEAT_OVERRUN);
 	else

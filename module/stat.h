@@ -35,6 +35,8 @@
 	S(paced_usec)							\
 	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
+	/* pages that these reclaimed themselves instead, when a signal came */ \
+	S(hurried_pages)						\
 	/* and of batch threads */					\
 	S(paced_batch)							\
 	/* pages that tasks gave back, having been in debt for as many */	\

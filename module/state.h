@@ -261,6 +261,7 @@ struct mcx_budget {
  * @overrun_from: pages; a memory.max no lower than that was met, and overrun= counts
  * @max_written: jiffies when memory.max was written last
  * @decide_delay: jiffies until the kernel is made to decide once more
+ * @owner_skipped: jiffies when an owner of a futex last did not wait for a policy
  * @decider: the task that makes the kernel decide at memory.max, or NULL; never followed
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
@@ -317,6 +318,7 @@ struct mcx_memcg {
 	unsigned long overrun_from;
 	unsigned long max_written;
 	unsigned long decide_delay;
+	unsigned long owner_skipped;
 	struct task_struct *decider;
 	unsigned long overrun_decided;
 	struct mcx_budget critical;

@@ -68,6 +68,9 @@
 
 /* How long a batch thread waits for less usage than others do, in one entry. */
 #define MCX_BATCH_NS	(200ULL * NSEC_PER_MSEC)
+/* What is reclaimed at once by who is interrupted while it waits, in pages. */
+#define MCX_HURRIED_PASS	(4 * MCX_BATCH)
+
 /* How often a critical one looks whether it may go on. */
 #define MCX_CRITICAL_NS	(5ULL * NSEC_PER_MSEC)
 
@@ -337,14 +340,22 @@ static int mcx_wake_function(struct wait_queue_entry *wait, unsigned int mode,
 	return autoremove_wake_function(wait, mode, sync, key);
 }
 
+/* What one wait in a cgroup knows beside its length. */
+struct mcx_patience {
+	u64 nsec;	/* that may be waited with a signal pending */
+	bool owner;	/* of a futex that others wait for, as far as is known */
+};
+
 /*
- * One slice. Returns false if there is no reason to wait on. @owner: whether current is
- * known to own a futex that others wait for; when that changes it looks again at once.
+ * One slice. Returns false if there is no reason to wait on. A signal ends it no sooner
+ * than the slice would have, or whoever gets one all the time would wait less. When
+ * current becomes an owner it looks again at once.
  */
 static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
-		     bool (*reason)(struct mcx_memcg *m), bool owner)
+		     bool (*reason)(struct mcx_memcg *m), struct mcx_patience *p)
 {
-	ktime_t expires = ns_to_ktime(min(nsec, MCX_SLICE_NS));
+	u64 start = ktime_get_ns();
+	ktime_t expires = ns_to_ktime(min(nsec, p->nsec));
 	DEFINE_WAIT_FUNC(wait, mcx_wake_function);
 
 	/*
@@ -352,12 +363,14 @@ static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
 	 * keep the module from unloading. A slice later it is frozen outside.
 	 */
 	prepare_to_wait(queue, &wait, TASK_KILLABLE);
-	if (!READ_ONCE(draining) && reason(m) && !signal_pending(current) &&
-	    (owner || !mcx_owner_of_futex()))
+	if (!READ_ONCE(draining) && reason(m) && !fatal_signal_pending(current) &&
+	    (p->owner || !mcx_owner_of_futex()))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
 					 HRTIMER_MODE_REL);
 	finish_wait(queue, &wait);
-	return !signal_pending(current) && !freezing(current) &&
+	if (signal_pending(current))
+		p->nsec -= min(p->nsec, ktime_get_ns() - start);
+	return p->nsec && !fatal_signal_pending(current) && !freezing(current) &&
 	       !READ_ONCE(draining) && reason(m);
 }
 
@@ -459,18 +472,20 @@ static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
 
 /* Nobody wakes such a thread when its budget is filled again: it looks more often. */
 static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
-			u64 nsec)
+			u64 nsec, struct mcx_patience *p)
 {
 	if (turn->class == MCX_CLASS_CRITICAL || turn->owner)
 		nsec = min(nsec, MCX_CRITICAL_NS);
+	p->owner = turn->owner;
 	return mcx_wait(m, turn->class == MCX_CLASS_BATCH ? &m->batch_waiters :
-			&m->waiters, nsec, mcx_memcg_managed, turn->owner);
+			&m->waiters, nsec, mcx_memcg_managed, p);
 }
 
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
 			   u64 *left)
 {
+	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns(), waited = 0;
 	struct mcx_turn first, turn;
 	unsigned long pflags;
@@ -486,7 +501,7 @@ static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
 	psi_memstall_enter(&pflags);
 	while (waited < delay) {
 		mcx_reclaim_nudge(m);
-		go_on = mcx_wait_as(m, &turn, delay - waited);
+		go_on = mcx_wait_as(m, &turn, delay - waited, &patience);
 		waited = ktime_get_ns() - start;
 		if (!go_on)
 			break;
@@ -636,20 +651,36 @@ static struct mcx_memcg *mcx_own(void)
 	return own;
 }
 
+/*
+ * May the owner of a futex that others wait for not wait as long as the policy says? That
+ * has nothing to do with memory, and so nothing with its budget: ten a second may.
+ */
+static bool mcx_owner_skips(struct mcx_memcg *own)
+{
+	unsigned long last = READ_ONCE(own->owner_skipped);
+
+	if (time_before(jiffies, last + HZ / 10) ||
+	    cmpxchg(&own->owner_skipped, last, jiffies) != last)
+		return false;
+	mcx_stat_inc(own, futex_owner);
+	return true;
+}
+
 /* A policy's delay, of which @waited is over; what is left of it is returned. */
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 {
+	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns() - waited;
+	bool go_on = !signal_pending(current);
 	unsigned long pflags;
-	bool owner, go_on = true;
 
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
-		owner = mcx_owner_of_futex();
-		if (owner && mcx_budget_take(own, &own->owners, MCX_BATCH))
+		patience.owner = mcx_owner_of_futex();
+		if (patience.owner && mcx_owner_skips(own))
 			break;
 		go_on = mcx_wait(own, &own->waiters, delay - waited,
-				 mcx_has_policy, owner);
+				 mcx_has_policy, &patience);
 		waited = ktime_get_ns() - start;
 	}
 	psi_memstall_leave(&pflags);
@@ -676,7 +707,9 @@ static void mcx_pay_delay(unsigned int ms, u64 waited)
 		mcx_owner_end();
 	/* Not at once, which would hold up the signal's handler. */
 	if (left && mcx_owed_add_delay(div_u64(left, NSEC_PER_MSEC))) {
-		current->memcg_nr_pages_over_high++;
+		/* Something to come back for. */
+		if (!current->memcg_nr_pages_over_high)
+			current->memcg_nr_pages_over_high = 1;
 		mcx_owed_hold();
 	}
 	mcx_memcg_put(own);
@@ -721,12 +754,34 @@ static bool mcx_must_wait(unsigned int debt)
  */
 static void mcx_leave_guest(void)
 {
+	if (mcx_owed_held())
+		return;
 	if (!mcx_must_wait(current->memcg_nr_pages_over_high)) {
 		current->memcg_nr_pages_over_high = 0;
+		mcx_owed_take();
 		return;
 	}
 	set_thread_flag(TIF_NOTIFY_RESUME);
 	set_thread_flag(TIF_NOTIFY_SIGNAL);
+}
+
+/*
+ * A signal came. So that whoever gets one all the time does not go on for nothing: one
+ * pass, as the kernel's handler makes it whatever is pending, which takes no longer than
+ * the rest of a slice would have.
+ */
+static void mcx_pay_interrupted(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	if (fatal_signal_pending(current) || freezing(current) ||
+	    READ_ONCE(draining) || !mcx_memcg_managed(m) ||
+	    test_bit(MCX_IS_EMPTY, &m->flags) ||
+	    page_counter_read(m->counter) <= mcx_mark_admit(m))
+		return;
+	nr_pages = static_call(mcx_try_to_free)(m->memcg,
+						min(nr_pages, MCX_HURRIED_PASS),
+						GFP_KERNEL,
+						MCX_RECLAIM_MAY_SWAP, NULL);
+	mcx_stat_add(m, hurried_pages, nr_pages);
 }
 
 /*
@@ -746,8 +801,10 @@ static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
 			*net = max(*net, gross);
 		if (*net)
 			paid = mcx_pay_level(m, *net, left);
-		if (!paid)
+		if (!paid) {
+			mcx_pay_interrupted(m, gross);
 			break;
+		}
 		mcx_overrun_settle(m, gross);
 		mcx_pay_cpu(m, gross, left);
 	}
