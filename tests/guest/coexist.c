@@ -110,7 +110,7 @@ static void test_taken_before(void)
 	check_enforced("the handler is taken");
 	ktap_ok(!kmod_unload(TAKER), "it is let go");
 	/* Tried again after 10, 20, 40 s. */
-	ktap_ok(feature_comes("throttle on\n", 90), "and is ours a while after that");
+	ktap_ok(feature_comes("throttle on\n", debug_kernel() ? 120 : 60), "and is ours a while after that");
 	check_enforced("the handler is ours again");
 }
 
