@@ -52,11 +52,10 @@
 #include "overrun.h"
 #include "owed.h"
 #include "owner.h"
+#include "reclaim.h"
 #include "symbols.h"
 #include "throttle.h"
 
-/* One pass; between them it is looked whether there is a reason to go on. */
-#define MCX_SETTLE_PASS	(4 * MCX_BATCH)
 /* How often the kernel is made to decide, for all tasks of a cgroup. */
 #define MCX_DECIDE_TIME	(HZ / 10)
 #define MCX_DECIDE_MAX	(10 * HZ)
@@ -372,19 +371,13 @@ static void mcx_overrun_decide(struct mcx_memcg *m)
  */
 void mcx_overrun_settle(struct mcx_memcg *m, unsigned long nr_pages)
 {
-	unsigned long freed, once, pflags;
+	unsigned long freed, pflags;
 
 	if (likely(!mcx_overrun_owes(m)))
 		return;
 	psi_memstall_enter(&pflags);
 	while (nr_pages && mcx_overrun_owes(m)) {
-		freed = 0;
-		once = min(nr_pages, MCX_SETTLE_PASS);
-		if (!test_bit(MCX_IS_EMPTY, &m->flags))
-			freed = static_call(mcx_try_to_free)(m->memcg, once,
-							     GFP_KERNEL,
-							     MCX_RECLAIM_MAY_SWAP,
-							     NULL);
+		freed = mcx_reclaim_self(m, nr_pages);
 		mcx_stat_add(m, repaid_pages, freed);
 		if (!freed) {
 			mcx_overrun_decide(m);

@@ -291,6 +291,24 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 		wake_up_all(&m->batch_waiters);
 }
 
+/**
+ * mcx_reclaim_self() - a pass by who charged too much
+ * @m: a managed cgroup
+ * @nr_pages: as much at most; it is bounded, so that one can look whether to go on
+ *
+ * Context: Process, on the way to user mode. Sleeps.
+ * Return: pages freed; 0 where it is known that nothing can be.
+ */
+unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	if (test_bit(MCX_IS_EMPTY, &m->flags))
+		return 0;
+	return static_call(mcx_try_to_free)(m->memcg,
+					    min(nr_pages, 4 * MCX_BATCH),
+					    GFP_KERNEL, MCX_RECLAIM_MAY_SWAP,
+					    NULL);
+}
+
 /* One pass. Returns pages freed. */
 static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 {

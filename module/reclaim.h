@@ -15,6 +15,7 @@ unsigned long mcx_reclaim_excess(struct mcx_memcg *m);
 void mcx_reclaim_end_rest(struct mcx_memcg *m);
 void mcx_reclaim_renew(struct mcx_memcg *m);
 void mcx_reclaim_forget(struct mcx_memcg *m);
+unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages);
 void mcx_reclaim_show(struct seq_file *s);
 
 #endif /* MCX_RECLAIM_H */

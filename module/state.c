@@ -362,6 +362,14 @@ static bool mcx_walk(struct mcx_memcg *top)
 	return complete;
 }
 
+/* As if nothing had ever been written. */
+static void mcx_memcg_unconfigure(struct mcx_memcg *m)
+{
+	m->own = MCX_ENABLE_NO;
+	mcx_overrun_configure(m, 0);
+	m->conf = MCX_CONF_DEFAULT;
+}
+
 /* css_reset: what was configured before the controller went is void. */
 static void mcx_apply_resets(void)
 {
@@ -369,9 +377,7 @@ static void mcx_apply_resets(void)
 
 	list_for_each_entry(m, &all_memcgs, all)
 		if (test_and_clear_bit(MCX_RESET, &m->flags)) {
-			m->own = MCX_ENABLE_NO;
-			mcx_overrun_configure(m, 0);
-			m->conf = MCX_CONF_DEFAULT;
+			mcx_memcg_unconfigure(m);
 			mcx_cpu_renew(m);
 			mcx_memcg_lose_policy(m);
 		}
@@ -476,11 +482,8 @@ void mcx_state_clear(void)
 	struct mcx_memcg *m;
 
 	mutex_lock(&state_mutex);
-	list_for_each_entry(m, &all_memcgs, all) {
-		m->own = MCX_ENABLE_NO;
-		mcx_overrun_configure(m, 0);
-		m->conf = MCX_CONF_DEFAULT;
-	}
+	list_for_each_entry(m, &all_memcgs, all)
+		mcx_memcg_unconfigure(m);
 	mcx_sync();
 	mutex_unlock(&state_mutex);
 }

@@ -68,9 +68,6 @@
 
 /* How long a batch thread waits for less usage than others do, in one entry. */
 #define MCX_BATCH_NS	(200ULL * NSEC_PER_MSEC)
-/* What is reclaimed at once by who is interrupted while it waits, in pages. */
-#define MCX_HURRIED_PASS	(4 * MCX_BATCH)
-
 /* How often a critical one looks whether it may go on. */
 #define MCX_CRITICAL_NS	(5ULL * NSEC_PER_MSEC)
 
@@ -774,14 +771,9 @@ static void mcx_pay_interrupted(struct mcx_memcg *m, unsigned long nr_pages)
 {
 	if (fatal_signal_pending(current) || freezing(current) ||
 	    READ_ONCE(draining) || !mcx_memcg_managed(m) ||
-	    test_bit(MCX_IS_EMPTY, &m->flags) ||
 	    page_counter_read(m->counter) <= mcx_mark_admit(m))
 		return;
-	nr_pages = static_call(mcx_try_to_free)(m->memcg,
-						min(nr_pages, MCX_HURRIED_PASS),
-						GFP_KERNEL,
-						MCX_RECLAIM_MAY_SWAP, NULL);
-	mcx_stat_add(m, hurried_pages, nr_pages);
+	mcx_stat_add(m, hurried_pages, mcx_reclaim_self(m, nr_pages));
 }
 
 /*
@@ -1016,7 +1008,7 @@ void notrace mcx_throttle_charge(struct page_counter *counter,
 	 * With the stock handler there is nobody to pay, and one unit more than
 	 * the kernel's own 64 would make it reclaim inline, at every batch.
 	 */
-	if (!READ_ONCE(mcx_hook_over_high.redirects))
+	if (!mcx_hook_may_redirect(&mcx_hook_over_high))
 		return;
 	mcx_owed_release();
 	if (delay)
