@@ -50,20 +50,6 @@ static void poke(void)
 	cg_write(CG, "memory.ext.reclaim", "overrun=0");
 }
 
-static bool kernel_has(const char *name)
-{
-	char line[512], symbol[256];
-	FILE *f = fopen("/proc/kallsyms", "r");
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*s %*s %255s", symbol) == 1 &&
-			!strcmp(symbol, name);
-	if (f)
-		fclose(f);
-	return found;
-}
-
 static void fresh(void)
 {
 	cg_remove(CG);

@@ -131,21 +131,6 @@ static void ftrace_on(void)
 	write_file(FTRACE, "1");
 }
 
-/* Does the running kernel have this function. */
-static bool kernel_has(const char *name)
-{
-	char line[512], symbol[256];
-	FILE *f = fopen("/proc/kallsyms", "r");
-	bool found = false;
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = sscanf(line, "%*s %*s %255s", symbol) == 1 &&
-			!strcmp(symbol, name);
-	if (f)
-		fclose(f);
-	return found;
-}
-
 static bool thread_left(void)
 {
 	DIR *proc = opendir("/proc");

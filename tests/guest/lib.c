@@ -197,6 +197,26 @@ static int populate(const char *cg, size_t size, size_t len, int times)
 	return 0;
 }
 
+pid_t cg_fork(const char *cg)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (cg_enter(cg))
+		_exit(1);
+	return 0;
+}
+
+void end_task(pid_t pid)
+{
+	if (pid <= 0)
+		return;
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 pid_t charger(const char *cg, size_t mib, size_t chunk, int times)
 {
 	pid_t pid = fork();
@@ -261,6 +281,20 @@ int mcx_unload(void)
 		nap_ms(10);
 	}
 	return -errno;
+}
+
+bool kernel_has(const char *name)
+{
+	char line[512], symbol[256];
+	FILE *f = fopen("/proc/kallsyms", "r");
+	bool found = false;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%*s %*s %255s", symbol) == 1 &&
+			!strcmp(symbol, name);
+	if (f)
+		fclose(f);
+	return found;
 }
 
 int kmod_load(const char *name, const char *func)

@@ -38,6 +38,9 @@ int cg_write(const char *cg, const char *file, const char *text);
 long long cg_key(const char *cg, const char *file, const char *key);
 long long cg_number(const char *cg, const char *file);
 int cg_enter(const char *cg);	/* "" is the root */
+/* Forks a task in @cg, which ends with the caller. Returns as fork() does. */
+pid_t cg_fork(const char *cg);
+void end_task(pid_t pid);	/* kills and reaps; nothing if there is none */
 /* Waits until it has so many bytes, and a moment longer; half a minute at most. */
 bool cg_fills(const char *cg, long long bytes);
 /*
@@ -51,6 +54,8 @@ pid_t charger(const char *cg, size_t mib, size_t chunk, int times);
 bool mcx_loaded(void);
 int mcx_load(void);
 int mcx_unload(void);		/* waits up to 5 s; 0 if it was not loaded */
+/* Does the running kernel have this function. */
+bool kernel_has(const char *name);
 /* A module of tests/kmod, with func= that function. Going, it may be in use for a while. */
 int kmod_load(const char *name, const char *func);
 int kmod_unload(const char *name);

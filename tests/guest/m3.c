@@ -300,14 +300,6 @@ static pid_t start_filler(bool high)
 	}
 }
 
-static void end(pid_t pid)
-{
-	if (pid <= 0)
-		return;
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 static int prepare(int cell, bool high)
 {
 	bool ext = cell == EXT || cell == OVERRUN;
@@ -367,9 +359,9 @@ static void burst(const struct lock *l, struct cell *c, int cell, bool high)
 	from = shared->since;
 	if (from && (double)(now_ns() - from) / 1e6 > shared->worst)
 		shared->worst = (double)(now_ns() - from) / 1e6;
-	end(filler);
-	end(holder);
-	end(bystander);
+	end_task(filler);
+	end_task(holder);
+	end_task(bystander);
 	if (!c->bursts || shared->wanted < c->wanted)
 		c->wanted = shared->wanted;
 	c->worst[c->bursts++] = shared->worst;

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,31 +31,20 @@
 static struct shared {
 	pthread_mutex_t lock;
 	volatile bool owned;
-	volatile bool stop;
-	volatile long rounds;
 } *shared;
-
-static void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
 
 /* More than fits, touched round and round: whoever takes new memory has to wait. */
 static pid_t hog(void)
 {
 	size_t size = 96 * MIB, i;
-	pid_t pid = fork();
+	pid_t pid = cg_fork(CG);
 	char *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(CG))
-		_exit(1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	p = mmap(NULL, size, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (;; shared->rounds++)
+	for (;;)
 		for (i = 0; i < size; i += PAGE)
 			*(volatile char *)(p + i) = 1;
 }
@@ -65,14 +53,11 @@ static pid_t hog(void)
 static pid_t owner(void)
 {
 	size_t len = 64 * PAGE, i;
-	pid_t pid = fork();
+	pid_t pid = cg_fork(CG);
 	char *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(CG))
-		_exit(1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	p = mmap(NULL, 16 * len, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (;;) {
@@ -122,7 +107,7 @@ static double waits(int protocol)
 		nap_ms(50);
 	}
 	for (n = 0; n < 3; n++)
-		end(pid[n]);
+		end_task(pid[n]);
 	return i == TRIES ? quantile(took, TRIES, 0.5) / 1e6 : -1;
 }
 
@@ -150,7 +135,7 @@ static void *want(void *page)
 {
 	bool writable = false;
 
-	while (!shared->stop) {
+	for (;;) {
 		nap_ms(1);
 		writable = !writable;
 		mprotect(page, PAGE, writable ? PROT_READ | PROT_WRITE : PROT_READ);
@@ -161,15 +146,13 @@ static void *want(void *page)
 /* Takes 24 MiB in one call, four times, with or without a thread that wants mmap_lock. */
 static pid_t populate(bool wanted)
 {
-	pid_t pid = fork();
+	pid_t pid = cg_fork(CG);
 	pthread_t thread;
 	int i;
 	char *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(CG))
-		_exit(1);
 	/* What it owned meanwhile nobody wants any more. */
 	nap_ms(1500);
 	if (wanted)
@@ -188,13 +171,10 @@ static pid_t populate(bool wanted)
 /* Anonymous memory, 28 MiB, that stays. */
 static pid_t keeper(void)
 {
-	pid_t pid = fork();
+	pid_t pid = cg_fork(CG);
 
 	if (pid)
 		return pid;
-	if (cg_enter(CG))
-		_exit(1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	mmap(NULL, 28 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE |
 	     MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	for (;;)
@@ -220,7 +200,7 @@ static double over_max(bool wanted, long long *granted)
 	for (i = 1; i < 3; i++)
 		waitpid(pid[i], NULL, 0);
 	*granted = cg_key(CG, "memory.ext.stat", "granted_owner");
-	end(pid[0]);
+	end_task(pid[0]);
 	return (cg_number(CG, "memory.peak") - (double)MAX);
 }
 

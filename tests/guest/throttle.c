@@ -65,12 +65,6 @@ static double ends_within(pid_t pid, double limit)
 	return -1;
 }
 
-static void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 static long long high_events(const char *cg)
 {
 	return cg_key(cg, "memory.events.local", "high");
@@ -158,7 +152,7 @@ static void test_interrupted(void)
 		nap_ms(50);
 		most = cg_number(OURS, "memory.current");
 	}
-	end(pid);
+	end_task(pid);
 	ktap_ok(most > 17 * MIB && most < 64 * MIB,
 		"a task that is interrupted all the time took %.1f MiB over a memory.high of 16",
 		most / MIB);
@@ -181,7 +175,7 @@ static void test_freeze(void)
 	}
 	ktap_ok(i < 100, "a cgroup with a paced task freezes (%d ms)", i * 10);
 	cg_write(OURS, "cgroup.freeze", "0");
-	end(pid);
+	end_task(pid);
 	cg_write(OURS, "memory.high", "max");
 }
 
@@ -206,7 +200,7 @@ static void test_one_call(const char *cg, const char *limited)
 		most = now > most ? now : most;
 		nap_ms(20);
 	}
-	end(pid);
+	end_task(pid);
 	ktap_ok(most > 0 && most < 40 * (long long)MIB,
 		"one system call does not go far above a memory.high that we do not hold: %lld MiB of 16",
 		most / (long long)MIB);
@@ -482,7 +476,7 @@ static void test_given(void)
 	ktap_ok(before > kept / 3,
 		"and pages that nobody waited for are worth nothing (%.0f ms)",
 		before * 1e3);
-	end(pid);
+	end_task(pid);
 }
 
 static void test_not_given(void)
