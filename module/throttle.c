@@ -479,22 +479,26 @@ static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 }
 
 /* Returns false if interrupted: the rest stays as debt. */
-static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
-			   u64 *left)
+static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
+			  u64 *left)
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns(), waited = 0;
 	struct mcx_turn first, turn;
+	bool go_on = true, listed;
 	unsigned long pflags;
-	bool go_on = true;
 	u64 delay;
 
+	if (!*left)
+		return true;
 	delay = min(mcx_current_delay(m, nr_pages, 0, &turn), *left);
 	if (!delay)
 		return true;
 
 	first = turn;
 	mcx_hooks_demand();
+	/* Whoever begins to wait for a futex that current owns wakes it. */
+	listed = mcx_owner_begin();
 	psi_memstall_enter(&pflags);
 	while (waited < delay) {
 		mcx_reclaim_nudge(m);
@@ -506,6 +510,8 @@ static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
 			    *left);
 	}
 	psi_memstall_leave(&pflags);
+	if (listed)
+		mcx_owner_end();
 
 	mcx_stat_inc(m, paced);
 	if (first.class == MCX_CLASS_BATCH)
@@ -518,57 +524,6 @@ static bool mcx_wait_level(struct mcx_memcg *m, unsigned long nr_pages,
 		return true;
 	mcx_stat_inc(m, paced_interrupted);
 	return !signal_pending(current);
-}
-
-/* The same; whoever begins to wait for a futex that current owns wakes it. */
-static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
-			  u64 *left)
-{
-	bool paid, listed;
-
-	if (!*left)
-		return true;
-	listed = mcx_owner_begin();
-	paid = mcx_wait_level(m, nr_pages, left);
-	if (listed)
-		mcx_owner_end();
-	return paid;
-}
-
-/*
- * Wait for a share of the workers' CPU time; see cpu.h. Not in the queue of
- * those who wait for memory, which are woken by every pass.
- */
-static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
-{
-	u64 start = ktime_get_ns(), waited = 0, amount;
-	u64 taken = mcx_cpu_take(m, nr_pages, &amount);
-	u64 delay = min(taken, *left);
-	unsigned long pflags;
-
-	if (!delay)
-		goto out;
-	psi_memstall_enter(&pflags);
-	while (waited < delay && mcx_memcg_managed(m) &&
-	       !READ_ONCE(draining) && !signal_pending(current) &&
-	       !freezing(current)) {
-		ktime_t expires = ns_to_ktime(min(delay - waited,
-						  MCX_SLICE_NS));
-
-		set_current_state(TASK_KILLABLE);
-		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
-					 HRTIMER_MODE_REL);
-		waited = ktime_get_ns() - start;
-	}
-	psi_memstall_leave(&pflags);
-
-	if (!waited)
-		goto out;
-	mcx_stat_inc(m, cpu_paid);
-	mcx_stat_add(m, cpu_paid_usec, div_u64(waited, NSEC_PER_USEC));
-	*left -= min(*left, waited);
-out:
-	mcx_cpu_give_back(m, amount, taken, waited);
 }
 
 /* Of current's own cgroup, or NULL. Under RCU. */
@@ -649,38 +604,70 @@ static struct mcx_memcg *mcx_own(void)
 }
 
 /*
- * May the owner of a futex that others wait for not wait as long as the policy says? That
- * has nothing to do with memory, and so nothing with its budget: ten a second may.
+ * May the owner of a futex that others wait for not wait for as long as it was told to, for
+ * something that has nothing to do with how much memory there is? Then neither with its
+ * budget: ten a second may.
  */
-static bool mcx_owner_skips(struct mcx_memcg *own)
+static bool mcx_owner_skips(struct mcx_memcg *m)
 {
-	unsigned long last = READ_ONCE(own->owner_skipped);
+	unsigned long last = READ_ONCE(m->owner_skipped);
 
 	if (time_before(jiffies, last + HZ / 10) ||
-	    cmpxchg(&own->owner_skipped, last, jiffies) != last)
+	    cmpxchg(&m->owner_skipped, last, jiffies) != last)
 		return false;
-	mcx_stat_inc(own, futex_owner);
+	mcx_stat_inc(m, futex_owner);
 	return true;
 }
 
-/* A policy's delay, of which @waited is over; what is left of it is returned. */
-static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
+/* Such a wait, of which @waited is over. Returns how long it was in all. */
+static u64 mcx_wait_time(struct mcx_memcg *m, wait_queue_head_t *queue, u64 delay,
+			 u64 waited, bool (*reason)(struct mcx_memcg *m))
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns() - waited;
 	bool go_on = !signal_pending(current);
+	bool listed = mcx_owner_begin();
 	unsigned long pflags;
 
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
 		patience.owner = mcx_owner_of_futex();
-		if (patience.owner && mcx_owner_skips(own))
+		if (patience.owner && mcx_owner_skips(m))
 			break;
-		go_on = mcx_wait(own, &own->waiters, delay - waited,
-				 mcx_has_policy, &patience);
+		go_on = mcx_wait(m, queue, delay - waited, reason, &patience);
 		waited = ktime_get_ns() - start;
 	}
 	psi_memstall_leave(&pflags);
+	if (listed)
+		mcx_owner_end();
+	return waited;
+}
+
+/*
+ * Wait for a share of the workers' CPU time; see cpu.h. Not in the queue of
+ * those who wait for memory, which are woken by every pass.
+ */
+static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
+{
+	static DECLARE_WAIT_QUEUE_HEAD(queue);
+	u64 amount, taken = mcx_cpu_take(m, nr_pages, &amount);
+	u64 delay = min(taken, *left), waited = 0;
+
+	if (delay)
+		waited = mcx_wait_time(m, &queue, delay, 0, mcx_memcg_managed);
+	if (waited) {
+		mcx_stat_inc(m, cpu_paid);
+		mcx_stat_add(m, cpu_paid_usec, div_u64(waited, NSEC_PER_USEC));
+		*left -= min(*left, waited);
+	}
+	mcx_cpu_give_back(m, amount, taken, waited);
+}
+
+/* A policy's delay, of which @waited is over; what is left of it is returned. */
+static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
+{
+	waited = mcx_wait_time(own, &own->waiters, delay, waited,
+			       mcx_has_policy);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
 	return waited < delay && signal_pending(current) ? delay - waited : 0;
@@ -693,15 +680,11 @@ static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 static void mcx_pay_delay(unsigned int ms, u64 waited)
 {
 	struct mcx_memcg *own = mcx_own();
-	bool listed;
 	u64 left;
 
 	if (!own)
 		return;
-	listed = mcx_owner_begin();
 	left = mcx_wait_delay(own, (u64)ms * NSEC_PER_MSEC, waited);
-	if (listed)
-		mcx_owner_end();
 	/* Not at once, which would hold up the signal's handler. */
 	if (left && mcx_owed_add_delay(div_u64(left, NSEC_PER_MSEC))) {
 		/* Something to come back for. */
