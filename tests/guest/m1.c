@@ -14,6 +14,9 @@
  * limit beside the writers' one: what it waits for there is the machine, its disk's
  * interrupts above all, and no limit of its own.
  *
+ * With -T all are threads of one process, and where memcg_ext is loaded the paced one is
+ * critical and the writers batch: what no other kernel can tell apart.
+ *
  * How much two runs of the same thing differ is measured, not assumed: runs of
  * both reference cells are resampled into two groups many times over, and the
  * upper end of 95 % of the ratios of their p99 is what chance alone can do.
@@ -47,6 +50,7 @@ struct cell {
 	int runs;
 	double bytes;
 	double seconds;
+	double least;		/* bytes of the writer that wrote least in a run */
 	double missed;
 	double slept;
 	long long high;
@@ -91,6 +95,7 @@ static struct options {
 	bool bench;
 	bool anon;
 	bool outside;
+	bool threads;
 } opt = { .runs = 5, .seconds = 4 };
 
 static struct proc tracer;
@@ -159,9 +164,36 @@ static int start_writers(struct proc *p)
 	return 0;
 }
 
+/* What a load said on a line of its own. */
+static void take_line(struct cell *c, const char *line)
+{
+	double least;
+
+	if (strncmp(line, "total ", 6)) {
+		c->missed += kv(line, "missed", 0);
+		c->slept += kv(line, "slept", 0);
+		return;
+	}
+	c->bytes += kv(line, "bytes", 0);
+	c->seconds += kv(line, "seconds", 0);
+	c->rate[c->runs] = kv(line, "bytes_per_s", 0);
+	least = kv(line, "least", 0);
+	if (!c->runs || least < c->least)
+		c->least = least;
+}
+
+static int finish(struct cell *c, struct proc *p)
+{
+	char line[1024];
+
+	while (proc_line(p, line, sizeof(line)))
+		take_line(c, line);
+	return proc_wait(p);
+}
+
 static int run_paced(struct cell *c)
 {
-	char seconds[32], line[1024];
+	char seconds[32];
 	const char *const argv[] = {
 		"paced", "-g", c->outside ? CGROUP_ROOT "/" CG_OUTSIDE :
 					    CGROUP_ROOT "/" CG,
@@ -172,45 +204,52 @@ static int run_paced(struct cell *c)
 
 	snprintf(seconds, sizeof(seconds), "%.1f", opt.seconds);
 	err = proc_start(&p, argv);
-	if (err)
-		return err;
-	while (proc_line(&p, line, sizeof(line))) {
-		c->missed += kv(line, "missed", 0);
-		c->slept += kv(line, "slept", 0);
-	}
-	return proc_wait(&p);
+	return err ?: finish(c, &p);
 }
 
-static int finish_writers(struct cell *c, struct proc *p)
+/* All of it as one process: the writers run when this is back. */
+static int start_process(struct proc *p)
 {
-	char line[512];
+	char seconds[32], line[128];
+	const char *const argv[] = {
+		"paced", "-g", CGROUP_ROOT "/" CG, "-t", seconds, "-o",
+		SAMPLES_FILE, "-T", "critical", "-w", "2", "-s", "64", "-W",
+		NULL,
+	};
+	int err;
 
-	while (proc_line(p, line, sizeof(line))) {
-		if (strncmp(line, "total ", 6))
-			continue;
-		c->bytes += kv(line, "bytes", 0);
-		c->seconds += kv(line, "seconds", 0);
-		c->rate[c->runs] = kv(line, "bytes_per_s", 0);
-	}
-	return proc_wait(p);
+	snprintf(seconds, sizeof(seconds), "%.1f", opt.seconds);
+	err = proc_start(p, argv);
+	if (err)
+		return err;
+	return proc_line(p, line, sizeof(line)) ? 0 : -1;
+}
+
+static int run_process(struct cell *c, struct proc *p)
+{
+	fputs("\n", p->in);
+	fflush(p->in);
+	return finish(c, p);
 }
 
 static int run_loads(struct cell *c)
 {
-	struct proc writers;
+	struct proc load;
 	struct trace t;
-	int err;
+	int err, end = 0;
 
-	err = start_writers(&writers);
+	err = opt.threads ? start_process(&load) : start_writers(&load);
 	if (err)
 		return err;
 	nap_ms(1500);		/* until the cgroup is full */
 	err = trace_start(&tracer, CG, c->file ? LIMIT : 0, CG);
 	if (!err)
-		err = run_paced(c);
+		err = opt.threads ? run_process(c, &load) : run_paced(c);
 	if (!trace_stop(&tracer, &t))
 		trace_add(&c->trace, &t);
-	if (finish_writers(c, &writers) || err)
+	if (!opt.threads)
+		end = finish(c, &load);
+	if (end || err)
 		return -1;
 	return load_samples(&c->run[c->runs]);
 }
@@ -441,7 +480,7 @@ static void print_lines(void)
 		if (!c->runs)
 			continue;
 		ktap_note("M1%s mode=%s limit=%s run=%d runs=%d seconds=%.0f n=%zu p50=%.3f p99=%.3f p999=%.3f max=%.3f over20ms_per_10000=%.2f missed=%.0f slept=%.0f writers_bytes_per_s=%.0f high=%lld max_events=%lld average=%.0f peak=%.0f member_pages=%.0f kthread_pages=%.0f other_pages=%.0f member_reclaim_ms=%.1f kthread_reclaim_ms=%.1f throttle_sleeps=%.0f throttle_ms=%.1f sync_sleeps=%.0f psi_some_ms=%.1f pgscan=%lld misses=%.0f",
-			  opt.anon ? "-anon" : "",
+			  opt.anon ? "-anon" : opt.threads ? "-threads" : "",
 			  c->ext ? "memcg_ext" : c->file ? "stock" : "none",
 			  c->file ? c->file : "none", c == &cells[NONE_AGAIN],
 			  c->runs, opt.seconds, count(c),
@@ -808,6 +847,20 @@ static void bar_share(void)
 	print_bar(&b, "reclaimed by allocating tasks");
 }
 
+/* Pacing them must not be starving them: each has rewritten its file. */
+static void bar_batch(void)
+{
+	struct bar b = { .allowed = "64 MiB" };
+	int i;
+
+	if (!opt.threads)
+		return;
+	for (i = STOCK_HIGH; i < JUDGED; i++)
+		judge(&b, i, cells[i].least >= 64 * MIB, "%.0f MiB",
+		      cells[i].least / MIB);
+	print_bar(&b, "written by each batch thread in each run, at least");
+}
+
 static void report_bars(void)
 {
 	bench_md("| bar | allowed | stock memory.high | built-in memory.high | stock memory.max | built-in memory.max |");
@@ -817,10 +870,12 @@ static void report_bars(void)
 	bar_outside(P99, "p99 to the same thread outside");
 	bar_outside(P999, "p99.9 to the same thread outside");
 	bar_over();
-	bar_rates();
+	if (!opt.threads)
+		bar_rates();
 	bar_limits();
 	bar_share();
 	bar_killed();
+	bar_batch();
 	bench_md("%s", "");
 	bench_md("A/A: none again to none is %.2f at p99 and %.2f at p99.9; chance alone does [%.2f, %.2f] and [%.2f, %.2f] in 95 %% of all draws of whole runs.",
 		 figures[NONE_AGAIN].tail[P99], figures[NONE_AGAIN].tail[P999],
@@ -896,12 +951,13 @@ static void report(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: m1 [-BSao] [-n RUNS] [-t SECONDS] [-m SECONDS]\n"
+	fputs("usage: m1 [-BSaoT] [-n RUNS] [-t SECONDS] [-m SECONDS]\n"
 	      "  -n RUNS     runs of each cell (5)\n"
 	      "  -t SECONDS  length of the paced thread's run (4)\n"
 	      "  -m SECONDS  start no round that would end later than this\n"
 	      "  -a          writers of anonymous memory, with swap\n"
 	      "  -o          one more cell, with the paced thread outside\n"
+	      "  -T          all are threads of one process, the paced one critical, writers batch\n"
 	      "  -B          report for make bench; no figure is judged by the exit status\n"
 	      "  -S          stock only: leave memcg_ext out\n", out);
 }
@@ -910,7 +966,7 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "n:t:m:BSaoh")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:m:BSaoTh")) != -1) {
 		switch (c) {
 		case 'n': opt.runs = atoi(optarg); break;
 		case 't': opt.seconds = atof(optarg); break;
@@ -919,12 +975,13 @@ static void parse(int argc, char **argv)
 		case 'a': opt.anon = true; break;
 		case 'o': opt.outside = true; break;
 		case 'S': opt.stock_only = true; break;
+		case 'T': opt.threads = true; break;
 		case 'h': usage(stdout); exit(0);
 		default: usage(stderr); exit(2);
 		}
 	}
 	if (opt.runs < 1 || opt.runs > MAX_RUNS || opt.seconds <= 0 ||
-	    optind < argc) {
+	    (opt.threads && (opt.anon || opt.outside)) || optind < argc) {
 		usage(stderr);
 		exit(2);
 	}

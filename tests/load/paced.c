@@ -8,6 +8,9 @@
  * for which such a thread is critical, is told that it is not. No huge pages, so that
  * each round is the same number of faults.
  *
+ * With -w there are writers beside it, threads of the same process which memcg_ext is told
+ * are batch, each of which rewrites a file of its own.
+ *
  * The schedule is absolute: a late round does not shift the later ones. Rounds
  * whose start passed while an earlier one stalled are not made up for but
  * counted as missed. So a long stall is one sample only (coordinated omission);
@@ -18,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,6 +36,7 @@
 
 #define PAGE		4096
 #define NSEC		1000000000ULL
+#define MAX_WRITERS	16
 
 struct options {
 	const char *cgroup;
@@ -43,7 +48,10 @@ struct options {
 	unsigned int edge_ms;
 	int cpu;
 	int prio;
+	int writers;
+	size_t size;		/* of one writer's file */
 	bool ticks;
+	bool wait;
 };
 
 static struct options opt = {
@@ -54,6 +62,7 @@ static struct options opt = {
 	.edge_ms = 20,
 	.cpu = -1,
 	.prio = 50,
+	.size = 64UL << 20,
 };
 
 struct samples {
@@ -63,6 +72,17 @@ struct samples {
 	uint64_t missed;	/* rounds whose start had passed */
 	uint64_t slept;		/* rounds in which the thread gave up its CPU */
 };
+
+/* A thread beside the paced one. */
+static struct writer {
+	pthread_t thread;
+	uint64_t bytes;
+	int error;
+} writer[MAX_WRITERS];
+
+/* Pages that are written, charged before the process moves. */
+static char block[PAGE];
+static bool over;	/* atomic: the writers are to end */
 
 static uint64_t now_ns(void)
 {
@@ -245,19 +265,19 @@ static int enter_cgroup(void)
 }
 
 /* Where memcg_ext has no such file nobody asks for the class. */
-static int take_class(void)
+static int take_class(const char *class)
 {
 	char path[512];
 	int fd;
 
-	if (!opt.cgroup || !strcmp(opt.class, "default"))
+	if (!opt.cgroup || !strcmp(class, "default"))
 		return 0;
 	snprintf(path, sizeof(path), "%s/memory.ext.threads", opt.cgroup);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)
 		return 0;
-	if (fd < 0 || dprintf(fd, "0 %s", opt.class) < 0) {
-		fprintf(stderr, "paced: cannot be %s: %s\n", opt.class,
+	if (fd < 0 || dprintf(fd, "0 %s", class) < 0) {
+		fprintf(stderr, "paced: cannot be %s: %s\n", class,
 			strerror(errno));
 		return 1;
 	}
@@ -285,6 +305,89 @@ static int become_realtime(void)
 	return 0;
 }
 
+static int open_file(int i)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/scratch/paced.%d.%d", getpid(), i);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	unlink(path);
+	return fd;
+}
+
+static void *write_round(void *arg)
+{
+	struct writer *me = arg;
+	int fd = open_file(me - writer);
+	size_t at = 0;
+
+	if (fd < 0 || take_class("batch"))
+		me->error = fd < 0 ? errno : EINVAL;
+	while (!me->error && !__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+		if (pwrite(fd, block, PAGE, at) != PAGE)
+			me->error = errno;
+		me->bytes += PAGE;
+		at = (at + PAGE) % opt.size;
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Before the thread is of the real-time kind, which they would be, too. */
+static int start_writers(void)
+{
+	int i, err;
+
+	for (i = 0; i < opt.writers; i++) {
+		err = pthread_create(&writer[i].thread, NULL, write_round,
+				     &writer[i]);
+		if (!err)
+			continue;
+		fprintf(stderr, "paced: no thread: %s\n", strerror(err));
+		return 1;
+	}
+	return 0;
+}
+
+/* What they wrote since @start, and the least of one, which shows that none starved. */
+static int end_writers(uint64_t start)
+{
+	uint64_t ns, bytes = 0, least = UINT64_MAX;
+	int i, error = 0;
+
+	if (!opt.writers)
+		return 0;
+	ns = now_ns() - start;
+	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
+	for (i = 0; i < opt.writers; i++) {
+		pthread_join(writer[i].thread, NULL);
+		bytes += writer[i].bytes;
+		least = writer[i].bytes < least ? writer[i].bytes : least;
+		error = error ?: writer[i].error;
+	}
+	printf("total writers=%d bytes=%llu least=%llu seconds=%.4f bytes_per_s=%.0f\n",
+	       opt.writers, (unsigned long long)bytes,
+	       (unsigned long long)least, ns / 1e9, bytes * 1e9 / ns);
+	if (error)
+		fprintf(stderr, "paced: a writer failed: %s\n",
+			strerror(error));
+	return !!error;
+}
+
+/* Says that all is there, and waits for a byte. */
+static void wait_for_go(void)
+{
+	char c;
+
+	if (!opt.wait)
+		return;
+	puts("ready");
+	fflush(stdout);
+	if (read(STDIN_FILENO, &c, 1) < 0)
+		exit(1);
+}
+
 static char *new_region(void)
 {
 	size_t size = (size_t)opt.pages * PAGE;
@@ -302,7 +405,7 @@ static char *new_region(void)
 
 static void usage(FILE *out)
 {
-	fputs("usage: paced [-g CGROUP] [-t SECONDS] [-I USEC] [-n PAGES] [-c CPU] [-P PRIO] [-T CLASS] [-e MS] [-o FILE] [-i]\n"
+	fputs("usage: paced [-g CGROUP] [-t SECONDS] [-I USEC] [-n PAGES] [-c CPU] [-P PRIO] [-T CLASS] [-w WRITERS] [-s MB] [-e MS] [-o FILE] [-iW]\n"
 	      "  -g CGROUP   directory of the cgroup to move into\n"
 	      "  -t SECONDS  how long (8)\n"
 	      "  -I USEC     interval between rounds (5000)\n"
@@ -310,8 +413,11 @@ static void usage(FILE *out)
 	      "  -c CPU      run on this CPU only\n"
 	      "  -P PRIO     SCHED_FIFO priority, 0: normal scheduling (50)\n"
 	      "  -T CLASS    what memcg_ext is told of it; default: nothing (normal)\n"
+	      "  -w WRITERS  threads beside it, of class batch, that rewrite files (0)\n"
+	      "  -s MB       size of a writer's file in /scratch (64)\n"
 	      "  -e MS       count the samples above this (20)\n"
 	      "  -o FILE     write all samples, ns as native 64-bit words\n"
+	      "  -W          print \"ready\" when the writers write, start on a byte from stdin\n"
 	      "  -i          print a line each second\n", out);
 }
 
@@ -319,7 +425,7 @@ static void parse(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "g:t:I:n:c:P:T:e:o:ih")) != -1) {
+	while ((c = getopt(argc, argv, "g:t:I:n:c:P:T:w:s:e:o:iWh")) != -1) {
 		switch (c) {
 		case 'g': opt.cgroup = optarg; break;
 		case 't': opt.seconds = atof(optarg); break;
@@ -328,6 +434,9 @@ static void parse(int argc, char **argv)
 		case 'c': opt.cpu = atoi(optarg); break;
 		case 'P': opt.prio = atoi(optarg); break;
 		case 'T': opt.class = optarg; break;
+		case 'w': opt.writers = atoi(optarg); break;
+		case 's': opt.size = strtoul(optarg, NULL, 0) << 20; break;
+		case 'W': opt.wait = true; break;
 		case 'e': opt.edge_ms = atoi(optarg); break;
 		case 'o': opt.out = optarg; break;
 		case 'i': opt.ticks = true; break;
@@ -336,6 +445,7 @@ static void parse(int argc, char **argv)
 		}
 	}
 	if (!opt.interval_us || !opt.pages || opt.seconds <= 0 ||
+	    opt.writers < 0 || opt.writers > MAX_WRITERS || !opt.size ||
 	    optind < argc) {
 		usage(stderr);
 		exit(2);
@@ -345,7 +455,7 @@ static void parse(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct samples s = { 0 };
-	uint64_t *co;
+	uint64_t *co, start;
 	size_t co_n;
 	char *region;
 
@@ -359,9 +469,16 @@ int main(int argc, char **argv)
 	}
 	/* Touched before the move: charged outside, and never faulted inside */
 	memset(s.ns, 0xff, s.room * sizeof(*s.ns));
-	if (enter_cgroup() || take_class() || become_realtime())
+	memset(block, 'x', sizeof(block));
+	if (enter_cgroup())
 		return 1;
+	start = now_ns();
+	if (start_writers() || take_class(opt.class) || become_realtime())
+		return 1;
+	wait_for_go();
 	run(&s, region);
+	if (end_writers(start))
+		return 1;
 	if (opt.out && save(&s))
 		return 1;
 	co = corrected(&s, &co_n);
