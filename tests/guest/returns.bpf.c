@@ -207,13 +207,16 @@ int BPF_PROG(returns_high2_end)
 SEC("fentry/try_to_free_mem_cgroup_pages")
 int BPF_PROG(returns_reclaim)
 {
+	struct returns_count *c;
 	struct task_state *s;
 
 	if (!watched())
 		return 0;
 	s = find_state((__u32)bpf_get_current_pid_tgid());
-	if (s && s->handler)
-		add(&count_of(place_of(s))->reclaims, 1);
+	if (!s)
+		return 0;
+	c = count_of(place_of(s));
+	add(s->handler ? &c->reclaims : &c->direct, 1);
 	return 0;
 }
 

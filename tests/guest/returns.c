@@ -35,6 +35,8 @@
 #define PROMPT	(5 * NSEC)	/* "at once", in an emulated machine */
 
 static struct returns_bpf *witness;
+/* How long limits are there before the load begins. */
+static unsigned int limits_ms;
 
 struct seen {
 	struct returns_count at[RETURNS_PLACES];
@@ -67,9 +69,9 @@ static int open_witness(void)
 
 static void note_place(const char *what, const struct returns_count *c)
 {
-	ktap_note("  %-14s calls %llu (owing %llu, left owing %llu), reclaims %llu, sleeps %llu of %llu ms in all",
-		  what, c->calls, c->owing, c->left, c->reclaims, c->sleeps,
-		  c->sleep_ns / 1000000);
+	ktap_note("  %-14s calls %llu (owing %llu, left owing %llu), reclaims %llu, at memory.max %llu, sleeps %llu of %llu ms in all",
+		  what, c->calls, c->owing, c->left, c->reclaims, c->direct,
+		  c->sleeps, c->sleep_ns / 1000000);
 }
 
 static void note_seen(const char *title, const struct seen *s)
@@ -107,6 +109,7 @@ static void watch(const char *cg, const char *const argv[], const char *high,
 		goto out;
 	cg_write(cg, "memory.high", high);
 	cg_write(cg, "memory.max", max);
+	nap_ms(limits_ms);
 	deferred = stat_of(cg, "deferred");
 	paced = stat_of(cg, "paced");
 	events = cg_key(cg, "memory.events", "max");
@@ -131,7 +134,7 @@ out:
 }
 
 static void watch_kvm(const char *cg, const char *mib, const char *step,
-		      struct seen *s)
+		      const char *high, const char *max, struct seen *s)
 {
 	char dir[128];
 	const char *const argv[] = {
@@ -139,7 +142,7 @@ static void watch_kvm(const char *cg, const char *mib, const char *step,
 	};
 
 	cg_path(dir, sizeof(dir), cg, NULL);
-	watch(cg, argv, "16M", "max", s);
+	watch(cg, argv, high, max, s);
 }
 
 /* @held MiB are taken before, then @mib are written, @block KiB at once. */
@@ -167,6 +170,11 @@ static unsigned long long kvm_waits(const struct seen *s)
 static unsigned long long kvm_reclaims(const struct seen *s)
 {
 	return s->at[RETURNS_RUN].reclaims + s->at[RETURNS_ENTRY].reclaims;
+}
+
+static unsigned long long kvm_direct(const struct seen *s)
+{
+	return s->at[RETURNS_RUN].direct + s->at[RETURNS_ENTRY].direct;
 }
 
 /* Upper bound of what may be counted as paced: one level, once a return. */
@@ -209,6 +217,74 @@ static bool have_kvm(void)
 	return !access("/dev/kvm", W_OK);
 }
 
+/*
+ * Little is kept free, the workers are slower than a guest in an emulated machine, and for
+ * a second after memory.max is written nothing is granted.
+ */
+static void beyond(const char *overrun)
+{
+	char conf[64];
+
+	snprintf(conf, sizeof(conf), "headroom=1M cpu_max=2%% overrun=%s", overrun);
+	cg_write(OURS, "memory.ext.reclaim", conf);
+	limits_ms = 1500;
+}
+
+static void not_beyond(void)
+{
+	cg_write(OURS, "memory.ext.reclaim",
+		 "headroom=auto cpu_max=max overrun=0");
+	limits_ms = 0;
+}
+
+/* As much of a file, cached and written back, as makes a limit of 16 MiB near. */
+static void fill_cache(const char *cg)
+{
+	char dir[128];
+	const char *const argv[] = {
+		"filewriter", "-g", dir, "-s", "14M", "-k", NULL,
+	};
+	struct proc p;
+
+	cg_path(dir, sizeof(dir), cg, NULL);
+	if (!proc_start(&p, argv))
+		proc_wait(&p);
+	sync();
+}
+
+/*
+ * At memory.max, where the guest's memory takes the place of a file's: with overrun= in
+ * one KVM_RUN that does not end, as it would for each vCPU thread of a busy guest.
+ */
+static void test_kvm_max(void)
+{
+	long long granted;
+	struct seen s;
+
+	fill_cache(STOCK);
+	watch_kvm(STOCK, "12", "999999", "max", "16M", &s);
+	note_seen("stock", &s);
+	ktap_ok(kvm_did(&s, 12 * MIB / PAGE) && kvm_direct(&s) > 0,
+		"stock at memory.max: reclaim with vcpu->mutex held (%llu passes)",
+		kvm_direct(&s));
+	beyond("16M");
+	fill_cache(OURS);
+	granted = stat_of(OURS, "granted");
+	watch_kvm(OURS, "12", "999999", "max", "16M", &s);
+	granted = stat_of(OURS, "granted") - granted;
+	note_seen("overrun=", &s);
+	/* It leaves KVM_RUN with each batch that it owes, so it may need none. */
+	ktap_ok(kvm_did(&s, 12 * MIB / PAGE) && granted + s.deferred > 0,
+		"with overrun= the guest is granted %lld batches above it, or pays for them before that (%lld)",
+		granted, s.deferred);
+	ktap_ok(!kvm_reclaims(&s) && !kvm_direct(&s) && !kvm_waits(&s),
+		"with vcpu->mutex held, reclaim passes %llu, waits %llu",
+		kvm_reclaims(&s) + kvm_direct(&s), kvm_waits(&s));
+	ktap_ok(s.max == 0 && cg_key(OURS, "memory.events", "oom") == 0,
+		"and memory.max is not met (%lld)", s.max);
+	not_beyond();
+}
+
 static void test_kvm(void)
 {
 	struct seen s;
@@ -217,15 +293,16 @@ static void test_kvm(void)
 		ktap_skip("KVM cannot be loaded on this machine's CPU");
 		return;
 	}
-	watch_kvm(STOCK, "17", "64", &s);
+	watch_kvm(STOCK, "17", "64", "16M", "max", &s);
 	note_seen("stock", &s);
 	ktap_ok(kvm_did(&s, 17 * MIB / PAGE) && kvm_reclaims(&s) > 0,
 		"stock: the witness sees reclaim with vcpu->mutex held (%llu passes, %llu waits)",
 		kvm_reclaims(&s), kvm_waits(&s));
-	watch_kvm(OURS, "20", "64", &s);
+	watch_kvm(OURS, "20", "64", "16M", "max", &s);
 	judge_kvm("many runs", &s, 20);
-	watch_kvm(OURS, "20", "999999", &s);
+	watch_kvm(OURS, "20", "999999", "16M", "max", &s);
 	judge_kvm("one run", &s, 20);
+	test_kvm_max();
 }
 
 /*
@@ -254,6 +331,7 @@ static void judge_ring(const char *title, const struct seen *s, int mib,
 
 static void test_ring(void)
 {
+	long long granted;
 	struct seen s;
 
 	watch_ring(STOCK, "16M", "max", "14", 32, "1024", &s);
@@ -275,10 +353,14 @@ static void test_ring(void)
 	/* Long enough that some of its own writes end where it has to wait. */
 	watch_ring(OURS, "max", "16M", "7", 128, "256", &s);
 	judge_ring("io_uring, memory.max", &s, 128, false);
-	cg_write(OURS, "memory.ext.reclaim", "overrun=4M");
+	beyond("4M");
+	granted = stat_of(OURS, "granted");
 	watch_ring(OURS, "max", "16M", "7", 128, "1024", &s);
+	granted = stat_of(OURS, "granted") - granted;
 	judge_ring("io_uring, overrun=", &s, 128, false);
-	cg_write(OURS, "memory.ext.reclaim", "overrun=0");
+	ktap_ok(granted > 0, "io_uring, overrun=: %lld batches were granted",
+		granted);
+	not_beyond();
 }
 
 static void touch_memory(size_t mib)

@@ -21,6 +21,7 @@ struct returns_count {
 	__u64 owing;		/* of these, by a task with debt */
 	__u64 left;		/* with debt after the call */
 	__u64 reclaims;		/* passes of reclaim within such a call */
+	__u64 direct;		/* and outside of one, at memory.max */
 	__u64 sleeps;		/* sleeps likewise; in KVM_RUN any sleep */
 	__u64 sleep_ns;
 };
