@@ -73,8 +73,8 @@ static notrace struct mcx_policy *mcx_call_policy(struct mcx_memcg *m)
  * mcx_call_running() - the policy that is running here
  *
  * Context: a kfunc called by a policy's member.
- * Return: the policy, or NULL: the caller is not called by us, but for instance
- * the callback of a timer, which may run in an interrupt above any policy.
+ * Return: the policy, or NULL: the caller is not called by us, and may run in an
+ * interrupt above any policy; or it is init.
  */
 struct mcx_policy *mcx_call_running(void)
 {

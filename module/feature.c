@@ -37,6 +37,7 @@ static struct {
 	[MCX_FEAT_THREADS] = { "threads" },
 	[MCX_FEAT_OWNER] = { "owner" },
 	[MCX_FEAT_OVERRUN] = { "overrun" },
+	[MCX_FEAT_KFUNCS] = { "kfuncs" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

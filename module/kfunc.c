@@ -85,8 +85,7 @@ __bpf_kfunc u32 mcx_bpf_level(struct mem_cgroup *memcg)
  *
  * The running member goes on to its end, and its return value counts no more;
  * the policy's exit is called later. Nothing happens in init, which returns an
- * error instead, in exit, and in what runs beside the members, as the callback
- * of a bpf_timer does: which policy that belongs to is not known.
+ * error instead, nor in exit.
  */
 __bpf_kfunc void mcx_bpf_error(s64 code, const char *msg__str)
 {
@@ -118,8 +117,7 @@ __bpf_kfunc u32 mcx_bpf_thread_class(struct task_struct *task)
  * as it is.
  *
  * Return: 0; -EINVAL if there is no such class; -EBUSY if too many threads were told at
- * once; -EPERM in init and beside the members, as mcx_bpf_error(); -ENODEV if the
- * policy's cgroup is gone.
+ * once; -EPERM in init; -ENODEV if the policy's cgroup is gone.
  */
 __bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
 {

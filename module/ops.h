@@ -117,7 +117,8 @@ struct mcx_exit_info {
 /**
  * struct memcg_ext_ops - a policy for a cgroup and all below it
  *
- * All members are optional. None may sleep. A call is skipped, and counted, in
+ * All members are optional. None may sleep, loop but as the verifier can follow, or start
+ * what runs beside it (see verify.c). A call is skipped, and counted, in
  * NMI, with interrupts off, and where a policy is running on this CPU already (a
  * program that allocates charges, and would call itself). Of a descendant with a policy of
  * its own only that one is asked (BPF_F_ALLOW_OVERRIDE).

@@ -26,6 +26,7 @@
 #include "policy.h"
 #include "show.h"
 #include "threads_policy.h"
+#include "verify.h"
 
 #define MCX_TIMEOUT_MS		5000
 #define MCX_TIMEOUT_MS_MIN	100
@@ -53,31 +54,6 @@ static const char *mcx_exit_reason(u32 kind)
 	default:			return "error";
 	}
 }
-
-/*
- * What the verifier asks of us.
- */
-
-static const struct bpf_func_proto *
-mcx_get_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
-{
-	return bpf_base_func_proto(func_id, prog);
-}
-
-static bool mcx_is_valid_access(int off, int size, enum bpf_access_type type,
-				const struct bpf_prog *prog,
-				struct bpf_insn_access_aux *info)
-{
-	if (off < 0 || off >= sizeof(u64) * MAX_BPF_FUNC_ARGS ||
-	    off % size || type != BPF_READ)
-		return false;
-	return btf_ctx_access(off, size, type, prog, info);
-}
-
-static const struct bpf_verifier_ops mcx_verifier_ops = {
-	.get_func_proto = mcx_get_func_proto,
-	.is_valid_access = mcx_is_valid_access,
-};
 
 /*
  * The verifier looks for types of these names: such members of a trusted struct
@@ -113,13 +89,6 @@ static int mcx_ops_init(struct btf *btf)
 bool mcx_policy_has(const struct bpf_prog *prog)
 {
 	return policy_btf && prog->aux->attach_btf == policy_btf;
-}
-
-static int mcx_ops_check_member(const struct btf_type *t,
-				const struct btf_member *member,
-				const struct bpf_prog *prog)
-{
-	return prog->sleepable ? -EINVAL : 0;
 }
 
 /* Ends in NUL and would not break a keyed line, a path or a message. */
@@ -475,7 +444,7 @@ static struct memcg_ext_ops __bpf_ops_memcg_ext_ops = {
 static struct bpf_struct_ops mcx_struct_ops = {
 	.verifier_ops = &mcx_verifier_ops,
 	.init = mcx_ops_init,
-	.check_member = mcx_ops_check_member,
+	.check_member = mcx_verify_member,
 	.init_member = mcx_ops_init_member,
 	.reg = mcx_ops_reg,
 	.unreg = mcx_ops_unreg,

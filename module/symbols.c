@@ -38,6 +38,10 @@ DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DEFINE_STATIC_CALL_NULL(mcx_force_charge, mcx_proto_force_charge);
 DEFINE_STATIC_CALL_NULL(mcx_force_uncharge, mcx_proto_force_charge);
+DEFINE_STATIC_CALL_NULL(mcx_btf_vmlinux, mcx_proto_btf_vmlinux);
+DEFINE_STATIC_CALL_NULL(mcx_btf_name, mcx_proto_btf_name);
+
+static bool has_btf;
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -151,6 +155,17 @@ static void mcx_symbols_cpu(void)
 }
 
 /**
+ * mcx_symbols_btf() - can names be looked up in the kernel's BTF
+ *
+ * Context: Any.
+ * Return: false if mcx_btf_vmlinux and mcx_btf_name must not be called.
+ */
+bool mcx_symbols_btf(void)
+{
+	return has_btf;
+}
+
+/**
  * mcx_symbols_init() - find all functions that are called
  *
  * Context: Process, from module init only.
@@ -169,6 +184,10 @@ int mcx_symbols_init(void)
 		mcx_bind(mcx_file_notify, "cgroup_file_notify",
 			 MCX_FEAT_NOTIFY);
 	mcx_symbols_cpu();
+	has_btf = mcx_bind(mcx_btf_vmlinux, "bpf_get_btf_vmlinux",
+			   MCX_FEAT_KFUNCS);
+	has_btf &= mcx_bind(mcx_btf_name, "btf_name_by_offset",
+			    MCX_FEAT_KFUNCS);
 	mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_flush_stats, "mem_cgroup_flush_stats", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_wake_flushers, "wakeup_flusher_threads", MCX_FEAT_FLUSH);

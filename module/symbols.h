@@ -8,9 +8,12 @@
 #include <linux/memcontrol.h>
 #include <linux/static_call.h>
 
+struct btf;
+
 unsigned long mcx_symbol_find(const char *name);
 bool mcx_symbol_range(const char *name, unsigned long *from,
 		      unsigned long *size);
+bool mcx_symbols_btf(void);
 int mcx_symbols_init(void);
 
 /*
@@ -33,6 +36,8 @@ void mcx_proto_flush_stats(struct mem_cgroup *memcg);
 void mcx_proto_wake_flushers(enum wb_reason reason);
 void mcx_proto_force_charge(struct page_counter *counter,
 			    unsigned long nr_pages);
+struct btf *mcx_proto_btf_vmlinux(void);
+const char *mcx_proto_btf_name(const struct btf *btf, u32 offset);
 
 DECLARE_STATIC_CALL(mcx_add_cftypes, mcx_proto_add_cftypes);
 DECLARE_STATIC_CALL(mcx_rm_cftypes, mcx_proto_rm_cftypes);
@@ -46,6 +51,8 @@ DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DECLARE_STATIC_CALL(mcx_force_charge, mcx_proto_force_charge);
 DECLARE_STATIC_CALL(mcx_force_uncharge, mcx_proto_force_charge);
+DECLARE_STATIC_CALL(mcx_btf_vmlinux, mcx_proto_btf_vmlinux);
+DECLARE_STATIC_CALL(mcx_btf_name, mcx_proto_btf_name);
 
 /* A static call to a NULL target of type void is a nop: safe when missing. */
 static inline void mcx_file_notify(struct cgroup_file *cfile)

@@ -45,7 +45,7 @@ static const struct lost {
 	const char *feature;	/* what features says, and of nothing else */
 	const char *unless;	/* not if the kernel has this one, too */
 	const char *name;	/* if @hide is too long for a line */
-	int also;		/* features that are off, too: overrun */
+	bool also;		/* overrun is off, too */
 } losses[] = {
 	{ "cgroup_add_dfl_cftypes", NO_LOAD },
 	{ "cgroup_rm_cftypes", NO_LOAD },
@@ -57,10 +57,10 @@ static const struct lost {
 	  "lifetime off kernel function mem_cgroup_css_reset not found\n" },
 	{ "page_counter_try_charge", NO_HOOKS,
 	  "account off kernel function page_counter_try_charge not found\n",
-	  .also = 1 },
+	  .also = true },
 	{ "page_counter_uncharge", MANAGES,
 	  "given off kernel function page_counter_uncharge not found\n",
-	  .also = 1 },
+	  .also = true },
 	{ "sched_process_fork", MANAGES,
 	  "threads off tracepoint sched_process_fork not found\n" },
 	{ "sched_process_exit", MANAGES,
@@ -101,6 +101,10 @@ static const struct lost {
 	  "flush off kernel function mem_cgroup_flush_stats not found\n" },
 	{ "wakeup_flusher_threads", MANAGES,
 	  "flush off kernel function wakeup_flusher_threads not found\n" },
+	{ "bpf_get_btf_vmlinux", MANAGES,
+	  "kfuncs off kernel function bpf_get_btf_vmlinux not found\n" },
+	{ "btf_name_by_offset", MANAGES,
+	  "kfuncs off kernel function btf_name_by_offset not found\n" },
 	{ "ipmodify", MANAGES, "throttle degraded " },
 	{ "", MANAGES, .name = "nothing hidden" },
 };
@@ -267,7 +271,7 @@ static int count(const char *text, const char *what)
 }
 
 /* Nothing but @says, and @also others, is not on; NULL: all are on. */
-static void check_features(const char *what, const char *says, int also)
+static void check_features(const char *what, const char *says, bool also)
 {
 	char buf[4096];
 	int on, lines;

@@ -26,6 +26,7 @@
 #include "ops.h"
 #include "policy_cases.skel.h"
 #include "policy_foreign.skel.h"
+#include "policy_verified.skel.h"
 
 #define TOP	"mcx-test-policy"
 #define CHILD	TOP "/child"
@@ -100,8 +101,6 @@ static struct policy_cases_bpf *cases_open(const char *cg)
 	c->struct_ops.allocates->cgroup_id = id;
 	c->struct_ops.defers->cgroup_id = id;
 	c->struct_ops.waits->cgroup_id = id;
-	c->struct_ops.spins->cgroup_id = id;
-	c->struct_ops.ticks->cgroup_id = id;
 	c->struct_ops.levels->cgroup_id = id;
 	c->struct_ops.asks->cgroup_id = id;
 	c->struct_ops.classes->cgroup_id = id;
@@ -184,13 +183,16 @@ static void test_delay(void)
 	double waited, took;
 	uint64_t from;
 	long long calls;
+	int i;
 
 	c->bss->fixed_ms = 50;
 	link = attach(c->maps.fixed);
 	ktap_ok(link, "a policy attaches to a cgroup that is not managed");
-	nap_ms(200);	/* the hooks attach */
-	/* Warm up: fork and cgroup move charge, too. */
-	charge(OTHER, 1, 256);
+	/* The hooks attach; and warm up: fork and cgroup move charge, too. */
+	for (i = 0; i < 50 && !c->bss->nr_charged; i++) {
+		nap_ms(200);
+		charge(OTHER, 1, 256);
+	}
 	calls = c->bss->nr_charged;
 	from = now_ns();
 	waited = cg_key(OTHER, "memory.ext.stat", "policy_delay_usec");
@@ -406,31 +408,74 @@ static void test_too_late(void)
 	policy_cases_bpf__destroy(c);
 }
 
-/* The timer of one fires while the other runs on that CPU. */
-static void test_blame(void)
-{
-	struct policy_cases_bpf *c = cases_open(TOP);
-	struct bpf_link *ticks, *spins;
+/* What libbpf says, the verifier's log with it. */
+static char said[1 << 16];
 
-	c->struct_ops.spins->cgroup_id = cg_id(OTHER);
-	if (!ktap_ok(!policy_cases_bpf__load(c), "a policy can have a timer"))
-		return policy_cases_bpf__destroy(c);
-	run_on(0);
-	ticks = attach(c->maps.ticks);
-	spins = attach(c->maps.spins);
-	nap_ms(200);
-	charge(OTHER, 8, 256);
-	run_on(-1);
-	ktap_ok(c->bss->nr_ticks_above > 0,
-		"a timer ran %llu times, %llu while another policy did",
-		(unsigned long long)c->bss->nr_ticks,
-		(unsigned long long)c->bss->nr_ticks_above);
-	ktap_ok(in_effect(OTHER, "spins /" OTHER "\n"),
-		"mcx_bpf_error() there does not eject that one");
-	ktap_ok(in_effect(TOP, "ticks /" TOP "\n"), "nor its own");
-	bpf_link__destroy(spins);
-	bpf_link__destroy(ticks);
-	policy_cases_bpf__destroy(c);
+static int remember(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	size_t n = strlen(said);
+
+	return level == LIBBPF_DEBUG ? 0 :
+	       vsnprintf(said + n, sizeof(said) - n, fmt, args);
+}
+
+/* Only @name of them is loaded. */
+static int load_verified(const char *name)
+{
+	struct policy_verified_bpf *v = policy_verified_bpf__open();
+	struct bpf_map *map;
+	int err;
+
+	if (!v)
+		return -errno;
+	bpf_object__for_each_map(map, v->obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			bpf_map__set_autocreate(map, !strcmp(bpf_map__name(map),
+							     name));
+	said[0] = '\0';
+	libbpf_set_print(remember);
+	err = policy_verified_bpf__load(v);
+	libbpf_set_print(quiet);
+	policy_verified_bpf__destroy(v);
+	return err;
+}
+
+/* Did the kernel log @text lately? */
+static bool logged(const char *text)
+{
+	static char log[1 << 16];
+	int n = klogctl(3 /* SYSLOG_ACTION_READ_ALL */, log, sizeof(log) - 1);
+
+	log[n < 0 ? 0 : n] = '\0';
+	return strstr(log, text);
+}
+
+/* Where a page is charged nobody loops for long, and nothing runs beside a policy. */
+static void test_verified(void)
+{
+	static const struct {
+		const char *name, *why;
+	} bad[] = {
+		{ "loops", "cannot use helper bpf_loop#" },
+		{ "walks", "cannot use helper bpf_for_each_map_elem#" },
+		{ "ticks", "cannot use helper bpf_timer_init#" },
+		{ "drains", "cannot use helper bpf_user_ringbuf_drain#" },
+		{ "iterates", "iterates_high uses bpf_iter_num_new" },
+	};
+	bool named;
+	size_t i;
+	int err;
+
+	err = load_verified("bounded");
+	ktap_ok(!err, "a member may have a loop that the verifier follows (%d)",
+		err);
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		err = load_verified(bad[i].name);
+		named = strstr(said, bad[i].why) || logged(bad[i].why);
+		ktap_ok(err == -EINVAL && named,
+			"a policy that %s is refused (%s), and it is said why (%d)",
+			bad[i].name, strerror(-err), named);
+	}
 }
 
 static int load_foreign(bool calls)
@@ -837,7 +882,7 @@ int main(void)
 	test_too_late();
 	test_bad_values();
 	test_ejection();
-	test_blame();
+	test_verified();
 	test_foreign();
 	test_level();
 	test_asks();

@@ -3,6 +3,7 @@
  * Policies that policy.c needs: each does one thing, most of them a wrong one.
  */
 #include "mcx.bpf.h"
+#include "spin.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -114,18 +115,11 @@ __u64 nr_inits;
 __u32 init_waits;	/* it does now */
 __u32 init_may_go;
 
-static long wait_for_go(__u32 i, __u64 *until)
-{
-	return *(volatile __u32 *)&init_may_go || bpf_ktime_get_ns() > *until;
-}
-
 __s32 MCX_MEMBER(waits_init, struct mem_cgroup *memcg)
 {
-	__u64 until = bpf_ktime_get_ns() + 5000000000ULL;
-
 	__sync_fetch_and_add(&nr_inits, 1);
 	*(volatile __u32 *)&init_waits = 1;
-	bpf_loop(1 << 23, wait_for_go, &until, 0);
+	spin_ms(5000, &init_may_go);
 	return 0;
 }
 
@@ -142,80 +136,13 @@ MCX_OPS(waits) = {
 	.name		= "waits",
 };
 
-/* spins: each batch takes 10 ms. ticks: a timer that may run meanwhile. */
-__u32 spins_now;
-__u64 nr_ticks;
-__u64 nr_ticks_above;	/* while spins did */
-
-static long wait_until(__u32 i, __u64 *until)
-{
-	return bpf_ktime_get_ns() > *until;
-}
-
-static void spin_ms(__u64 ms)
-{
-	__u64 until = bpf_ktime_get_ns() + ms * 1000000;
-
-	bpf_loop(1 << 23, wait_until, &until, 0);
-}
-
-unsigned int MCX_MEMBER(spins_charged, struct mem_cgroup *memcg,
-			unsigned int nr_pages)
-{
-	*(volatile __u32 *)&spins_now = 1;
-	spin_ms(10);
-	*(volatile __u32 *)&spins_now = 0;
-	return 0;
-}
-
-MCX_OPS(spins) = {
-	.memcg_charged	= (void *)spins_charged,
-	.name		= "spins",
-};
-
-struct tick {
-	struct bpf_timer timer;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct tick);
-} clock SEC(".maps");
-
-static int tick(void *map, __u32 *key, struct tick *t)
-{
-	nr_ticks++;
-	nr_ticks_above += *(volatile __u32 *)&spins_now;
-	mcx_bpf_error(44, "nobody's fault");
-	bpf_timer_start(&t->timer, 1000000, BPF_F_TIMER_CPU_PIN);
-	return 0;
-}
-
-__s32 MCX_MEMBER(ticks_init, struct mem_cgroup *memcg)
-{
-	struct tick *t;
-	__u32 key = 0;
-
-	t = bpf_map_lookup_elem(&clock, &key);
-	if (!t || bpf_timer_init(&t->timer, &clock, 1 /* CLOCK_MONOTONIC */) ||
-	    bpf_timer_set_callback(&t->timer, tick))
-		return -22;
-	return bpf_timer_start(&t->timer, 1000000, BPF_F_TIMER_CPU_PIN);
-}
-
-MCX_OPS(ticks) = {
-	.init		= (void *)ticks_init,
-	.name		= "ticks",
-};
-
 /* levels: is told of them one by one, and takes its time. */
 __u64 nr_levels;
 __u64 nr_at_once;	/* told while it was still being told another */
 __u64 nr_gaps;		/* @old was not what it was told last */
 __u64 last_level;
 __u64 level_inside;
+__u32 never;
 
 void MCX_MEMBER(levels_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
 {
@@ -224,7 +151,7 @@ void MCX_MEMBER(levels_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
 	if (last_level != old)
 		__sync_fetch_and_add(&nr_gaps, 1);
 	/* Long enough that an emulator lets another CPU run. */
-	spin_ms(150);
+	spin_ms(150, &never);
 	last_level = level;
 	__sync_fetch_and_add(&nr_levels, 1);
 	__sync_fetch_and_add(&level_inside, -1);

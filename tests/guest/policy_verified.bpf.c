@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Policies for policy.c that do what no member may, each in one way, and one that may.
+ */
+#include "mcx.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+__u64 sum;
+
+struct tick {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct tick);
+} clock SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, __u64);
+} numbers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_USER_RINGBUF);
+	__uint(max_entries, 4096);
+} told SEC(".maps");
+
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+
+static long add(__u32 i, void *arg)
+{
+	sum += i;
+	return 0;
+}
+
+/* bounded: a loop that the verifier follows to its end. */
+unsigned int MCX_MEMBER(bounded_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	__u32 i;
+
+	for (i = 0; i < 100; i++)
+		__sync_fetch_and_add(&sum, i);
+	return 0;
+}
+
+MCX_OPS(bounded) = { .memcg_charged = (void *)bounded_charged, .name = "bounded" };
+
+unsigned int MCX_MEMBER(loops_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	bpf_loop(100, add, NULL, 0);
+	return 0;
+}
+
+MCX_OPS(loops) = { .memcg_charged = (void *)loops_charged, .name = "loops" };
+
+static long add_each(struct bpf_map *map, __u32 *key, __u64 *value, void *arg)
+{
+	sum += *value;
+	return 0;
+}
+
+void MCX_MEMBER(walks_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
+{
+	bpf_for_each_map_elem(&numbers, add_each, NULL, 0);
+}
+
+MCX_OPS(walks) = { .level = (void *)walks_level, .name = "walks" };
+
+__u32 MCX_MEMBER(iterates_high, const struct bpf_memcg_ctx *high)
+{
+	struct bpf_iter_num it;
+	int *i;
+
+	bpf_iter_num_new(&it, 0, 1 << 22);
+	while ((i = bpf_iter_num_next(&it)))
+		sum += *i;
+	bpf_iter_num_destroy(&it);
+	return 0;
+}
+
+MCX_OPS(iterates) = { .high_policy = (void *)iterates_high, .name = "iterates" };
+
+static int tick(void *map, __u32 *key, struct tick *t)
+{
+	sum++;
+	return 0;
+}
+
+__s32 MCX_MEMBER(ticks_init, struct mem_cgroup *memcg)
+{
+	struct tick *t;
+	__u32 key = 0;
+
+	t = bpf_map_lookup_elem(&clock, &key);
+	if (!t || bpf_timer_init(&t->timer, &clock, 1 /* CLOCK_MONOTONIC */) ||
+	    bpf_timer_set_callback(&t->timer, tick))
+		return -22;
+	return bpf_timer_start(&t->timer, 1000000, 0);
+}
+
+MCX_OPS(ticks) = { .init = (void *)ticks_init, .name = "ticks" };
+
+static long take(struct bpf_dynptr *ptr, void *arg)
+{
+	sum++;
+	return 0;
+}
+
+void MCX_MEMBER(drains_exit, const struct mcx_exit_info *info)
+{
+	bpf_user_ringbuf_drain(&told, take, NULL, 0);
+}
+
+MCX_OPS(drains) = { .exit = (void *)drains_exit, .name = "drains" };

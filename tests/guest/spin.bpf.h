@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How a member of a policy takes long, for tests. It cannot loop for long; but it can copy
+ * much, and that as often as the verifier follows it.
+ */
+#ifndef MCX_TEST_SPIN_BPF_H
+#define MCX_TEST_SPIN_BPF_H
+
+#define SPIN_SIZE	(1 << 20)
+
+char spin_from[SPIN_SIZE];
+char spin_to[SPIN_SIZE];
+
+/* Until then, or @end is set; a few seconds at most. */
+static void spin_ms(__u64 ms, volatile __u32 *end)
+{
+	__u64 until = bpf_ktime_get_ns() + ms * 1000000;
+	int i;
+
+	for (i = 0; i < 4000; i++) {
+		if (*end || bpf_ktime_get_ns() > until)
+			break;
+		bpf_probe_read_kernel(spin_to, SPIN_SIZE, spin_from);
+	}
+}
+
+#endif
