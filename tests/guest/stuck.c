@@ -388,6 +388,40 @@ static void test_group(void)
 	hog_end(&beside);
 }
 
+/* A cgroup and one in it cannot meet their limits at once: one death is enough for both. */
+static void test_nested(void)
+{
+	struct hog small, beside, large;
+	bool lived = true;
+	long long killed;
+	int i, n = 0;
+
+	limits("64M", "160M", "stuck_ms=500 stuck=kill");
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(GROUP);
+	cg_create(BESIDE);
+	cg_write(GROUP, "memory.high", "44M");
+	cg_write(GROUP, "memory.ext.reclaim", "stuck_ms=500 stuck=kill");
+	mcx_manage(GROUP);
+	small = hog_hold(GROUP, 4 * MIB, 0);
+	beside = hog_hold(BESIDE, 20 * MIB, 0);
+	for (i = 0; i < 3; i++) {
+		large = hog_start(GROUP, 36 * MIB, 128 * MIB, 0);
+		n += hog_killed(&large, 1000 * hog_patience);
+		hog_end(&large);
+		/* As long as it takes to decide once more. */
+		nap_ms(1500);
+		lived &= hog_lives(&small) && hog_lives(&beside);
+	}
+	killed = event("stuck_kill") +
+		 cg_key(GROUP, "memory.ext.events", "stuck_kill");
+	ktap_ok(n == 3 && killed == 3 && lived,
+		"nested: of two cgroups with the same victim one kills it (%d victims, %lld killed, by the upper one %lld), and no other",
+		n, killed, event("stuck_kill"));
+	hog_end(&small);
+	hog_end(&beside);
+}
+
 /* Passes that the workers make in @ms. */
 static long long passes(int ms)
 {
@@ -596,6 +630,7 @@ static void test_all(void)
 	test_max();
 	test_kill();
 	test_group();
+	test_nested();
 	test_score();
 	test_vfork();
 	test_falls();
