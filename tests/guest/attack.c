@@ -410,7 +410,7 @@ static void case_ejected_pins(void)
 	ejected = c->bss->nr_exits == 1;
 	nap_ms(3000);		/* hooks are gone */
 	cg_remove(CHILD);
-	for (i = 0; i < 30; i++) {
+	for (i = 0; i < (debug_kernel() ? 600 : 30); i++) {
 		dying = cg_key(TOP, "cgroup.stat", "nr_dying_descendants");
 		if (!dying)
 			break;

