@@ -261,7 +261,8 @@ struct mcx_budget {
  * @overrun_from: pages; a memory.max no lower than that was met, and overrun= counts
  * @max_written: jiffies when memory.max was written last
  * @decide_delay: jiffies until the kernel is made to decide once more
- * @owner_skipped: jiffies when an owner of a futex last did not wait for a policy
+ * @owner_skip_cpu: jiffies when the next owner of a futex need not wait for CPU time
+ * @owner_skip_delay: the same for a policy's delay
  * @decider: the task that makes the kernel decide at memory.max, or NULL; never followed
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
@@ -318,7 +319,8 @@ struct mcx_memcg {
 	unsigned long overrun_from;
 	unsigned long max_written;
 	unsigned long decide_delay;
-	unsigned long owner_skipped;
+	unsigned long owner_skip_cpu;
+	unsigned long owner_skip_delay;
 	struct task_struct *decider;
 	unsigned long overrun_decided;
 	struct mcx_budget critical;

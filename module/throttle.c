@@ -603,25 +603,35 @@ static struct mcx_memcg *mcx_own(void)
 	return own;
 }
 
-/*
- * May the owner of a futex that others wait for not wait for as long as it was told to, for
- * something that has nothing to do with how much memory there is? Then neither with its
- * budget: ten a second may.
- */
-static bool mcx_owner_skips(struct mcx_memcg *m)
-{
-	unsigned long last = READ_ONCE(m->owner_skipped);
+/* What a wait is for that has nothing to do with how much memory there is. */
+struct mcx_due {
+	wait_queue_head_t *queue;
+	bool (*reason)(struct mcx_memcg *m);
+	unsigned long *skip;	/* when the next owner may, in jiffies */
+};
 
-	if (time_before(jiffies, last + HZ / 10) ||
-	    cmpxchg(&m->owner_skipped, last, jiffies) != last)
+/*
+ * May the owner of a futex that others wait for not wait for these @nsec? That has nothing
+ * to do with its budget for memory. Ten a second may; but after one that would have
+ * waited for longer than that none for as long, so that who always owns one pays half.
+ */
+static bool mcx_owner_skips(struct mcx_memcg *m, const struct mcx_due *due,
+			    u64 nsec)
+{
+	unsigned long next = READ_ONCE(*due->skip), now = jiffies;
+	unsigned long rest = max_t(unsigned long, HZ / 10,
+				   nsecs_to_jiffies(nsec));
+
+	if (time_before(now, next) ||
+	    cmpxchg(due->skip, next, now + rest) != next)
 		return false;
 	mcx_stat_inc(m, futex_owner);
 	return true;
 }
 
 /* Such a wait, of which @waited is over. Returns how long it was in all. */
-static u64 mcx_wait_time(struct mcx_memcg *m, wait_queue_head_t *queue, u64 delay,
-			 u64 waited, bool (*reason)(struct mcx_memcg *m))
+static u64 mcx_wait_time(struct mcx_memcg *m, const struct mcx_due *due, u64 delay,
+			 u64 waited)
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns() - waited;
@@ -632,9 +642,10 @@ static u64 mcx_wait_time(struct mcx_memcg *m, wait_queue_head_t *queue, u64 dela
 	psi_memstall_enter(&pflags);
 	while (go_on && waited < delay) {
 		patience.owner = mcx_owner_of_futex();
-		if (patience.owner && mcx_owner_skips(m))
+		if (patience.owner && mcx_owner_skips(m, due, delay - waited))
 			break;
-		go_on = mcx_wait(m, queue, delay - waited, reason, &patience);
+		go_on = mcx_wait(m, due->queue, delay - waited, due->reason,
+				 &patience);
 		waited = ktime_get_ns() - start;
 	}
 	psi_memstall_leave(&pflags);
@@ -649,12 +660,13 @@ static u64 mcx_wait_time(struct mcx_memcg *m, wait_queue_head_t *queue, u64 dela
  */
 static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 {
-	static DECLARE_WAIT_QUEUE_HEAD(queue);
+	DECLARE_WAIT_QUEUE_HEAD_ONSTACK(queue);
+	const struct mcx_due due = { &queue, mcx_memcg_managed, &m->owner_skip_cpu };
 	u64 amount, taken = mcx_cpu_take(m, nr_pages, &amount);
 	u64 delay = min(taken, *left), waited = 0;
 
 	if (delay)
-		waited = mcx_wait_time(m, &queue, delay, 0, mcx_memcg_managed);
+		waited = mcx_wait_time(m, &due, delay, 0);
 	if (waited) {
 		mcx_stat_inc(m, cpu_paid);
 		mcx_stat_add(m, cpu_paid_usec, div_u64(waited, NSEC_PER_USEC));
@@ -666,8 +678,11 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 /* A policy's delay, of which @waited is over; what is left of it is returned. */
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 {
-	waited = mcx_wait_time(own, &own->waiters, delay, waited,
-			       mcx_has_policy);
+	const struct mcx_due due = {
+		&own->waiters, mcx_has_policy, &own->owner_skip_delay
+	};
+
+	waited = mcx_wait_time(own, &due, delay, waited);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
 	return waited < delay && signal_pending(current) ? delay - waited : 0;
