@@ -3,16 +3,20 @@
  * What the verifier asks of us when a policy is loaded.
  *
  * Members run with preemption off, where a page is charged. The verifier bounds how many
- * instructions it looks at, a million, and so what a program without loops takes. What
- * repeats a part of it behind the verifier's back is for millions of rounds, and a member
- * cannot have it: the helpers bpf_loop() and bpf_for_each_map_elem(), the kernel's
- * iterators, may_goto, tail calls, and draining a ring buffer from user mode. Nor what
- * runs beside the members, where nobody knows which policy it belongs to, and goes on
- * when that is ejected: timers, work queues, task work. Nor locks that may be waited for.
- * for loops that the verifier follows to their end are allowed, of course.
+ * instructions it follows, a million, and so what a program takes that has no way to
+ * repeat a part behind its back. These ways, for up to millions of rounds, no member has:
+ * the helpers bpf_loop() and bpf_for_each_map_elem(), the kernel's iterators, may_goto,
+ * tail calls, draining a ring buffer from user mode; and functions that are not static,
+ * each of which is verified once, however often it is called (and may be replaced by
+ * another program later). Nor what runs beside the members, where nobody knows which
+ * policy it belongs to, and goes on when that is ejected: timers, work queues, task work.
+ * Nor locks, which who has them may keep for as long as he likes, and signals.
  *
- * Helpers are refused where the verifier asks for them, which then names them; for kfuncs
- * of the kernel's own nobody asks, so that the program is looked through.
+ * What is left may take long still: copying large map values, above all.
+ *
+ * Helpers are refused where the verifier asks for them, which then names them, and only if
+ * it comes to them. For kfuncs of the kernel's own nobody asks: the program is looked
+ * through, all of it, for such as are in no family that is known to be quick.
  *
  * Locking: none.
  */
@@ -25,10 +29,18 @@
 #include "symbols.h"
 #include "verify.h"
 
-/* A kfunc of these families repeats, waits, or runs beside the policy. */
-static const char * const refused_kfuncs[] = {
-	"bpf_iter_", "bpf_wq_", "bpf_timer_", "bpf_task_work_", "bpf_res_spin_",
+/* Families of the kernel's kfuncs that a member may call. */
+static const char * const allowed_kfuncs[] = {
+	"bpf_cast_to_kern_ctx", "bpf_cgroup_", "bpf_cpumask_", "bpf_dynptr_",
+	"bpf_get_mem_cgroup", "bpf_get_root_mem_cgroup", "bpf_kptr_",
+	"bpf_mem_cgroup_", "bpf_obj_", "bpf_percpu_obj_", "bpf_put_mem_cgroup",
+	"bpf_rcu_read_", "bpf_rdonly_cast", "bpf_refcount_", "bpf_task_",
 };
+
+/* And of these not: they run beside the policy. */
+static const char refused_kfuncs[] = "bpf_task_work_";
+/* Our own. */
+static const char own_kfuncs[] = "mcx_bpf_";
 
 static const struct bpf_func_proto *
 mcx_get_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
@@ -42,6 +54,9 @@ mcx_get_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
 	case BPF_FUNC_timer_set_callback:
 	case BPF_FUNC_timer_start:
 	case BPF_FUNC_timer_cancel:
+	case BPF_FUNC_spin_lock:
+	case BPF_FUNC_send_signal:
+	case BPF_FUNC_send_signal_thread:
 		return NULL;
 	default:
 		return bpf_base_func_proto(func_id, prog);
@@ -63,46 +78,88 @@ const struct bpf_verifier_ops mcx_verifier_ops = {
 	.is_valid_access = mcx_is_valid_access,
 };
 
-/* Of a function of the kernel's own; NULL if that cannot be told. */
-static const char *mcx_kfunc_name(s32 id)
+/* Of a kfunc in that BTF; NULL if that cannot be told. */
+static const char *mcx_kfunc_name(const struct btf *btf, s32 id)
 {
-	const struct btf_type *t;
-	struct btf *btf;
+	const struct btf_type *t = btf_type_by_id(btf, id);
 
-	if (!mcx_symbols_btf())
-		return NULL;
-	btf = static_call(mcx_btf_vmlinux)();
-	if (IS_ERR_OR_NULL(btf))
-		return NULL;
-	t = btf_type_by_id(btf, id);
 	return t ? static_call(mcx_btf_name)(btf, t->name_off) : NULL;
 }
 
-static bool mcx_kfunc_is_refused(const char *name)
+static bool mcx_kernel_kfunc_allowed(const char *name)
 {
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(refused_kfuncs); i++)
-		if (strstarts(name, refused_kfuncs[i]))
+	if (strstarts(name, refused_kfuncs))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(allowed_kfuncs); i++)
+		if (strstarts(name, allowed_kfuncs[i]))
 			return true;
 	return false;
 }
 
-/* What an instruction does that no member may; NULL: nothing. */
-static const char *mcx_insn_refused(const struct bpf_insn *insn)
+/*
+ * The kfunc of this call, if it is none that a member may use; else NULL. Of those that are
+ * not the kernel's own only ours are. The verifier keeps to itself which module a call goes
+ * to: another's kfunc with the very number of one of ours passes here.
+ */
+static const char *mcx_kfunc_refused(const struct bpf_insn *insn,
+				     const struct bpf_prog *prog)
 {
+	static const char unknown[] = "a kfunc of unknown name";
+	const struct btf *btf;
 	const char *name;
 
+	if (!mcx_symbols_btf())
+		return insn->off ? NULL : unknown;
+	btf = insn->off ? prog->aux->attach_btf :
+			  static_call(mcx_btf_vmlinux)();
+	name = IS_ERR_OR_NULL(btf) ? NULL : mcx_kfunc_name(btf, insn->imm);
+	if (!name)
+		return unknown;
+	if (insn->off)
+		return strstarts(name, own_kfuncs) ? NULL : name;
+	return mcx_kernel_kfunc_allowed(name) ? NULL : name;
+}
+
+/* What an instruction does that no member may; NULL: nothing. */
+static const char *mcx_insn_refused(const struct bpf_insn *insn,
+				    const struct bpf_prog *prog)
+{
 	if (insn->code == (BPF_JMP | BPF_JCOND))
 		return "may_goto";
-	/* Those of modules have an offset; no module has such. */
-	if (insn->code != (BPF_JMP | BPF_CALL) || insn->off ||
-	    insn->src_reg != BPF_PSEUDO_KFUNC_CALL)
-		return NULL;
-	name = mcx_kfunc_name(insn->imm);
-	if (!name)
-		return "a kfunc of unknown name";
-	return mcx_kfunc_is_refused(name) ? name : NULL;
+	if (insn->code == (BPF_JMP | BPF_CALL) &&
+	    insn->src_reg == BPF_PSEUDO_KFUNC_CALL)
+		return mcx_kfunc_refused(insn, prog);
+	return NULL;
+}
+
+/* The first function is the member itself. */
+static bool mcx_has_global_function(const struct bpf_prog *prog)
+{
+	u32 i;
+
+	for (i = 1; i < prog->aux->func_info_cnt; i++)
+		if (prog->aux->func_info_aux[i].linkage == BTF_FUNC_GLOBAL)
+			return true;
+	return false;
+}
+
+static const char *mcx_prog_refused(const struct bpf_prog *prog)
+{
+	const char *what;
+	u32 i;
+
+	if (prog->sleepable)
+		return "sleeping";
+	if (mcx_has_global_function(prog))
+		return "a function that is not static";
+	for (i = 0; i < prog->len; i++) {
+		what = mcx_insn_refused(&prog->insnsi[i], prog);
+		if (what)
+			return what;
+	}
+	return NULL;
 }
 
 /**
@@ -117,21 +174,11 @@ static const char *mcx_insn_refused(const struct bpf_insn *insn)
 int mcx_verify_member(const struct btf_type *t, const struct btf_member *member,
 		      const struct bpf_prog *prog)
 {
-	const char *what;
-	u32 i;
+	const char *what = mcx_prog_refused(prog);
 
-	if (prog->sleepable) {
-		pr_warn_ratelimited("policy refused: %s must not be sleepable\n",
-				    prog->aux->name);
-		return -EINVAL;
-	}
-	for (i = 0; i < prog->len; i++) {
-		what = mcx_insn_refused(&prog->insnsi[i]);
-		if (!what)
-			continue;
-		pr_warn_ratelimited("policy refused: %s uses %s, which no member may\n",
-				    prog->aux->name, what);
-		return -EINVAL;
-	}
-	return 0;
+	if (!what)
+		return 0;
+	pr_warn_ratelimited("policy refused: %s uses %s, which no member may\n",
+			    prog->aux->name, what);
+	return -EINVAL;
 }

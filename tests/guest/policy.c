@@ -460,7 +460,10 @@ static void test_verified(void)
 		{ "walks", "cannot use helper bpf_for_each_map_elem#" },
 		{ "ticks", "cannot use helper bpf_timer_init#" },
 		{ "drains", "cannot use helper bpf_user_ringbuf_drain#" },
+		{ "locks", "cannot use helper bpf_spin_lock#" },
 		{ "iterates", "iterates_high uses bpf_iter_num_new" },
+		{ "globals", "uses a function that is not static" },
+		{ "throws", "uses bpf_throw" },
 	};
 	bool named;
 	size_t i;

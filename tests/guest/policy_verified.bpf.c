@@ -35,6 +35,18 @@ extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
 extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
 extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
 
+struct guarded {
+	struct bpf_spin_lock lock;
+	__u64 n;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct guarded);
+} guarded SEC(".maps");
+
 static long add(__u32 i, void *arg)
 {
 	sum += i;
@@ -122,3 +134,55 @@ void MCX_MEMBER(drains_exit, const struct mcx_exit_info *info)
 }
 
 MCX_OPS(drains) = { .exit = (void *)drains_exit, .name = "drains" };
+
+/* globals: verified once, a function that is not static runs as often as it is called. */
+__noinline int many(__u32 n)
+{
+	__u32 i;
+
+	for (i = 0; i < 1000; i++)
+		__sync_fetch_and_add(&sum, n);
+	return 0;
+}
+
+unsigned int MCX_MEMBER(globals_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	__u32 i;
+
+	for (i = 0; i < 1000; i++)
+		many(nr_pages);
+	return 0;
+}
+
+MCX_OPS(globals) = { .memcg_charged = (void *)globals_charged, .name = "globals" };
+
+unsigned int MCX_MEMBER(locks_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	struct guarded *g;
+	__u32 key = 0;
+
+	g = bpf_map_lookup_elem(&guarded, &key);
+	if (!g)
+		return 0;
+	bpf_spin_lock(&g->lock);
+	g->n++;
+	bpf_spin_unlock(&g->lock);
+	return 0;
+}
+
+MCX_OPS(locks) = { .memcg_charged = (void *)locks_charged, .name = "locks" };
+
+extern void bpf_throw(__u64 cookie) __ksym;
+
+/* throws: by a kfunc of no family that is allowed. */
+unsigned int MCX_MEMBER(throws_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	if (nr_pages > 512)
+		bpf_throw(0);
+	return 0;
+}
+
+MCX_OPS(throws) = { .memcg_charged = (void *)throws_charged, .name = "throws" };
