@@ -33,6 +33,7 @@
 
 #define CG		"mcx-test-m1"
 #define CG_OUTSIDE	"mcx-test-m1-outside"
+#define CG_KEPT		"mcx-test-m1-kept"
 #define LIMIT		(64 * MIB)
 #define MAX_RUNS	64
 #define EDGE_NS		20000000ULL
@@ -338,11 +339,16 @@ static bool run_ext(bool backwards)
 		ktap_ok(false, "cannot load memcg_ext: %s", strerror(-err));
 		return false;
 	}
-	run_cells(backwards ? last : EXT_HIGH, backwards ? EXT_HIGH : last);
 	/*
-	 * Until the hooks are gone by themselves, and nothing runs: emulated CPUs that
-	 * do may take what is being patched for a breakpoint (tests/vm/run).
+	 * Hooks are attached once, and go once, while nothing runs, not even what waits for
+	 * that: emulated CPUs that do may take what is being patched for a breakpoint
+	 * (tests/vm/run).
 	 */
+	cg_create(CG_KEPT);
+	cg_write(CG_KEPT, "memory.ext.enable", "1");
+	nap_ms(1500);
+	run_cells(backwards ? last : EXT_HIGH, backwards ? EXT_HIGH : last);
+	cg_remove(CG_KEPT);
 	nap_ms(2500);
 	err = mcx_unload();
 	if (err)
