@@ -9,6 +9,9 @@
  *   stopped at once; usage is below memory.max while it stands, and it goes on.
  * - A process that ends while its threads owe is gone, and nothing stays charged.
  *
+ * The first is run with "loop" as argument: the kernel has somebody killed now and then
+ * where all that the device has cached is being written.
+ *
  * KVM and io_uring: returns.c. Huge pages, and tasks that are killed: overrun.c.
  */
 #define _GNU_SOURCE
@@ -38,7 +41,7 @@
 #define WRITTEN	(96 * MIB)
 #define PROMPT	(2 * NSEC)
 
-static volatile int *stop;
+static volatile bool *exits;	/* shared: a process is about to */
 
 static long long stat_of(const char *key)
 {
@@ -61,31 +64,13 @@ static void fresh(void)
 	nap_ms(500);
 }
 
-/* Takes 24 MiB in calls of 3 MiB and gives it back, until it is told to stop. */
-static void take(void)
-{
-	size_t size = 24 * MIB, part = 3 * MIB, at;
-	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	while (!*stop) {
-		for (at = 0; at < size; at += part)
-			madvise(p + at, part, MADV_POPULATE_WRITE);
-		madvise(p, size, MADV_DONTNEED);
-	}
-}
-
+/* Takes 24 MiB in calls of 3 MiB and gives it back, until it is killed. */
 static pid_t taker(void)
 {
-	pid_t pid = cg_fork(CG);
-
-	if (pid)
-		return pid;
-	take();
-	_exit(0);
+	return charger(CG, 24, 768, 1000000);
 }
 
-/* A loop device with an image that is all cached; -1: there is none. */
+/* A loop device with an image of which nothing is cached; -1: there is none. */
 static int loop_open(char *path, size_t size)
 {
 	struct loop_config config = {};
@@ -151,7 +136,6 @@ static int loop_written(const char *path, int takers)
 	pid_t pid, other[2];
 	int i, status = -1;
 
-	*stop = 0;
 	for (i = 0; i < takers; i++)
 		other[i] = taker();
 	pid = loop_writer(path);
@@ -159,9 +143,8 @@ static int loop_written(const char *path, int takers)
 		nap_ms(10);
 	if (i == 6000)
 		end_task(pid);
-	*stop = 1;
 	for (i = 0; i < takers; i++)
-		waitpid(other[i], NULL, 0);
+		end_task(other[i]);
 	return status;
 }
 
@@ -217,7 +200,6 @@ static void test_ptrace(void)
 	int i, n = 0;
 
 	fresh();
-	*stop = 0;
 	for (i = 0; i < 2; i++)
 		pid[i] = taker();
 	for (i = 0; i < 500 && !stat_of("granted"); i++)
@@ -251,14 +233,22 @@ static void test_ptrace(void)
 	for (i = 0; i < 500 && stat_of("granted") == granted; i++)
 		nap_ms(10);
 	ktap_ok(stat_of("granted") > granted, "let go it goes on");
-	*stop = 1;
 	for (i = 0; i < 2; i++)
-		waitpid(pid[i], NULL, 0);
+		end_task(pid[i]);
 }
 
+/* The same as a thread, which ends with its process. */
 static void *take_thread(void *arg)
 {
-	take();
+	size_t size = 24 * MIB, part = 3 * MIB, at;
+	char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	for (;;) {
+		for (at = 0; at < size; at += part)
+			madvise(p + at, part, MADV_POPULATE_WRITE);
+		madvise(p, size, MADV_DONTNEED);
+	}
 	return NULL;
 }
 
@@ -271,17 +261,16 @@ static void test_exit(void)
 	int i, status;
 
 	fresh();
-	*stop = 0;
 	pid = cg_fork(CG);
 	if (!pid) {
 		for (i = 0; i < 3; i++)
 			pthread_create(&thread, NULL, take_thread, NULL);
 		while (stat_of("granted") < 20)
 			nap_ms(5);
-		*stop = 2;
+		*exits = true;
 		_exit(0);
 	}
-	for (i = 0; i < 1000 && *stop != 2; i++)
+	for (i = 0; i < 1000 && !*exits; i++)
 		nap_ms(10);
 	from = now_ns();
 	waitpid(pid, &status, 0);
@@ -295,20 +284,25 @@ static void test_exit(void)
 		cg_number(CG, "memory.current") / (double)MIB);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	ktap_start();
 	thp_off();
-	stop = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* Or all that the loop device has cached is dirty, and the kernel kills for it. */
+	dirty_limit_far();
+	exits = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	cg_write("", "cgroup.subtree_control", "+io");
 	if (mcx_load())
 		ktap_skip_all("the module does not load");
 	if (swap_on())
 		ktap_skip_all("no swap device");
-	test_loop();
-	test_ptrace();
-	test_exit();
+	if (argc > 1 && !strcmp(argv[1], "loop")) {
+		test_loop();
+	} else {
+		test_ptrace();
+		test_exit();
+	}
 	cg_remove(CG);
 	ktap_ok(!mcx_unload(), "unloads");
 	swap_off();
