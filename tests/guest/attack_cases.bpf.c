@@ -3,14 +3,12 @@
  * Policies for attack.c: as slow as the verifier lets them be.
  */
 #include "mcx.bpf.h"
+#include "spin.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
 __u32 copies;		/* of a MiB, in each call */
 __u64 nr_calls;
-
-char from[1 << 20];
-char to[1 << 20];
 
 unsigned int MCX_MEMBER(spins_charged, struct mem_cgroup *memcg,
 			unsigned int nr_pages)
@@ -19,7 +17,7 @@ unsigned int MCX_MEMBER(spins_charged, struct mem_cgroup *memcg,
 
 	__sync_fetch_and_add(&nr_calls, 1);
 	for (i = 0; i < 4000 && i < copies; i++)
-		bpf_probe_read_kernel(to, sizeof(to), from);
+		spin_copy();
 	return 0;
 }
 

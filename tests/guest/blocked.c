@@ -241,17 +241,6 @@ static int blocked(void)
 	return n;
 }
 
-static long long spare_passes(void)
-{
-	char buf[4096];
-	const char *at;
-
-	if (read_file("/sys/kernel/debug/memcg_ext/workers", buf, sizeof(buf)) < 0)
-		return -1;
-	at = strstr(buf, "spare passes=");
-	return at ? atoll(at + strlen("spare passes=")) : -1;
-}
-
 static void test_blocked(void)
 {
 	unsigned long before, during, taken;
@@ -270,10 +259,10 @@ static void test_blocked(void)
 	}
 	ktap_ok(n >= 1, "%d workers are blocked in a device", n);
 	nap_ms(2000);
-	spares = spare_passes();
+	spares = worker_number("spare passes=");
 	during = pieces_in(5);
 	n = blocked();
-	spares = spare_passes() - spares;
+	spares = worker_number("spare passes=") - spares;
 	ktap_ok(n >= 1 && before > 10 && during * 3 >= before,
 		"another cgroup goes on beside %d of them: %lu pieces in 5 s, %lu without, %lld passes by spares",
 		n, during, before, spares);

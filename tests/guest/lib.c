@@ -283,6 +283,17 @@ int mcx_unload(void)
 	return -errno;
 }
 
+long long worker_number(const char *text)
+{
+	char buf[4096];
+	const char *at;
+
+	if (read_file("/sys/kernel/debug/memcg_ext/workers", buf, sizeof(buf)) < 0)
+		return -1;
+	at = strstr(buf, text);
+	return at ? atoll(at + strlen(text)) : -1;
+}
+
 bool kernel_has(const char *name)
 {
 	char line[512], symbol[256];

@@ -54,6 +54,8 @@ pid_t charger(const char *cg, size_t mib, size_t chunk, int times);
 bool mcx_loaded(void);
 int mcx_load(void);
 int mcx_unload(void);		/* waits up to 5 s; 0 if it was not loaded */
+/* A number in debugfs' file about workers, the one behind @text; or -1. */
+long long worker_number(const char *text);
 /* Does the running kernel have this function. */
 bool kernel_has(const char *name);
 /* A module of tests/kmod, with func= that function. Going, it may be in use for a while. */

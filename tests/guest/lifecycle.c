@@ -448,7 +448,7 @@ static void test_reload_under_load(int reloads)
 	uint64_t *stock = calloc(reloads, sizeof(*stock));
 	struct proc load;
 	int i, bad = 0;
-	double worst, limit;
+	double worst, limit, least = debug_kernel() ? 15 : 5;
 
 	/*
 	 * khugepaged, at nice 19, gets no CPU beside this load; preempted in the
@@ -482,8 +482,8 @@ static void test_reload_under_load(int reloads)
 	ktap_ok(!waitpid(load.pid, NULL, WNOHANG), "which went on all the time");
 	worst = quantile(took, reloads, 1) / NSEC;
 	limit = 3 * quantile(stock, reloads, 1) / NSEC;
-	if (limit < (debug_kernel() ? 15 : 5))
-		limit = debug_kernel() ? 15 : 5;
+	if (limit < least)
+		limit = least;
 	ktap_note("unloading: %.2f s in the median, %.2f s at most; the kernel unhooks in %.2f s and %.2f s",
 		  quantile(took, reloads, 0.5) / NSEC, worst,
 		  quantile(stock, reloads, 0.5) / NSEC,

@@ -80,6 +80,19 @@ static pid_t owner(void)
 	}
 }
 
+/* NULL: no such limit. */
+static void fresh(const char *high, const char *max, const char *conf)
+{
+	cg_remove(CG);
+	cg_create(CG);
+	if (high)
+		cg_write(CG, "memory.high", high);
+	if (max)
+		cg_write(CG, "memory.max", max);
+	cg_write(CG, "memory.ext.reclaim", conf);
+	mcx_manage(CG);
+}
+
 static void lock_init(int protocol)
 {
 	pthread_mutexattr_t attr;
@@ -128,12 +141,8 @@ static void test_futex(void)
 {
 	double plain, boosted;
 
-	cg_remove(CG);
-	cg_create(CG);
-	cg_write(CG, "memory.high", "64M");
 	/* Slow workers, so that waits are long. */
-	cg_write(CG, "memory.ext.reclaim", "cpu_max=10%");
-	mcx_manage(CG);
+	fresh("64M", NULL, "cpu_max=10%");
 	plain = waits(PTHREAD_PRIO_NONE);
 	boosted = waits(PTHREAD_PRIO_INHERIT);
 	ktap_ok(slow || cg_key(CG, "memory.ext.stat", "futex_owner") > 0,
@@ -205,12 +214,7 @@ static void test_cpu_debt(void)
 	double plain, boosted;
 	int i;
 
-	cg_remove(CG);
-	cg_create(CG);
-	cg_write(CG, "memory.high", "64M");
-	cg_write(CG, "memory.max", "96M");
-	cg_write(CG, "memory.ext.reclaim", "cpu=cgroup");
-	mcx_manage(CG);
+	fresh("64M", "96M", "cpu=cgroup");
 	plain = waits_for_debtor(PTHREAD_PRIO_NONE);
 	boosted = waits_for_debtor(PTHREAD_PRIO_INHERIT);
 	/* What is paid differs by a factor of four, and either may find the machine busy. */
@@ -278,12 +282,7 @@ static double over_max(bool wanted, long long *granted)
 	pid_t pid[3];
 	int i;
 
-	cg_remove(CG);
-	cg_create(CG);
-	cg_write(CG, "memory.max", "33554432");
-	cg_write(CG, "memory.ext.reclaim", "headroom=1M");
-	cg_write(CG, "memory.ext.reclaim", "overrun=8M");
-	mcx_manage(CG);
+	fresh(NULL, "33554432", "headroom=1M overrun=8M");
 	memset(shared, 0, sizeof(*shared));
 	pid[0] = keeper();
 	nap_ms(1500);

@@ -11,8 +11,13 @@
 char spin_from[SPIN_SIZE];
 char spin_to[SPIN_SIZE];
 
+static inline void spin_copy(void)
+{
+	bpf_probe_read_kernel(spin_to, SPIN_SIZE, spin_from);
+}
+
 /* Until then, or @end is set; a few seconds at most. */
-static void spin_ms(__u64 ms, volatile __u32 *end)
+static inline void spin_ms(__u64 ms, volatile __u32 *end)
 {
 	__u64 until = bpf_ktime_get_ns() + ms * 1000000;
 	int i;
@@ -20,7 +25,7 @@ static void spin_ms(__u64 ms, volatile __u32 *end)
 	for (i = 0; i < 4000; i++) {
 		if (*end || bpf_ktime_get_ns() > until)
 			break;
-		bpf_probe_read_kernel(spin_to, SPIN_SIZE, spin_from);
+		spin_copy();
 	}
 }
 

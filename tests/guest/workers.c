@@ -157,18 +157,6 @@ static pid_t spinner(int cpu)
 		;
 }
 
-/* A number in debugfs' file about workers, the one behind @text; or -1. */
-static long long worker_number(const char *text)
-{
-	char buf[4096];
-	const char *at;
-
-	if (read_file("/sys/kernel/debug/memcg_ext/workers", buf, sizeof(buf)) < 0)
-		return -1;
-	at = strstr(buf, text);
-	return at ? atoll(at + strlen(text)) : -1;
-}
-
 /*
  * Neither CPU's worker gets on: one is held by a real-time task, the other has next to
  * no share of its CPU beside a task that spins. A spare has a share as others have.
