@@ -267,8 +267,7 @@ int main(void)
 		ktap_skip_all("the tests' modules are not there");
 	if (swap_on())
 		ktap_skip_all("no swap device");
-	over_high = kernel_has("__mem_cgroup_handle_over_high") ?
-		    "__mem_cgroup_handle_over_high" : "mem_cgroup_handle_over_high";
+	over_high = over_high_name();
 	probed[0] = "page_counter_try_charge";
 	probed[1] = over_high;
 	probed[2] = "page_counter_uncharge";

@@ -308,6 +308,12 @@ bool kernel_has(const char *name)
 	return found;
 }
 
+const char *over_high_name(void)
+{
+	return kernel_has("__mem_cgroup_handle_over_high") ?
+	       "__mem_cgroup_handle_over_high" : "mem_cgroup_handle_over_high";
+}
+
 int kmod_load(const char *name, const char *func)
 {
 	char path[64], params[96];

@@ -58,7 +58,12 @@ int mcx_unload(void);		/* waits up to 5 s; 0 if it was not loaded */
 long long worker_number(const char *text);
 /* Does the running kernel have this function. */
 bool kernel_has(const char *name);
-/* A module of tests/kmod, with func= that function. Going, it may be in use for a while. */
+/* The handler that a task runs on its way to user mode when it has exceeded memory.high. */
+const char *over_high_name(void);
+/*
+ * A module of tests/kmod, with func= that function, or several with commas. Going, it
+ * may be in use for a while.
+ */
 int kmod_load(const char *name, const char *func);
 int kmod_unload(const char *name);
 /* Writes memory.ext.enable, and waits until the hooks are attached. */

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -522,14 +523,16 @@ static int count_inside(pid_t pid)
 }
 
 /*
- * How long it takes the kernel to let go of one function for a module that does nothing,
- * beside the same threads; ftrace waits for all of them.
+ * How long it takes the kernel to let go of what we attach to, for a module that does
+ * nothing, beside the same threads; ftrace waits for all of them, for each ftrace_ops.
  */
 static double ftrace_goes(void)
 {
+	char funcs[96];
 	uint64_t from;
 
-	if (kmod_load("mcx_taker", "page_counter_try_charge"))
+	snprintf(funcs, sizeof(funcs), "page_counter_try_charge,%s", over_high_name());
+	if (kmod_load("mcx_taker", funcs))
 		return 0;
 	from = now_ns();
 	if (kmod_unload("mcx_taker"))
@@ -542,7 +545,7 @@ static void test_many(void)
 	struct sched_param first = { .sched_priority = 1 }, normal = {};
 	int i, n = 0, err;
 	uint64_t from;
-	double bare;
+	double bare, again;
 	pid_t pid;
 
 	fresh("max");
@@ -567,10 +570,12 @@ static void test_many(void)
 	from = now_ns() - from;
 	ktap_ok(!mcx_loaded() && !waitpid(pid, NULL, WNOHANG), "and they live on");
 	bare = ftrace_goes();
-	ktap_ok(!err && bare > 0 && (from < 5 * NSEC || from < 3 * bare) &&
+	again = ftrace_goes();
+	/* 5 s are what is allowed; what ftrace takes comes to that, and varies by twice. */
+	ktap_ok(!err && bare > 0 && again > 0 && from < 5 * NSEC + 2 * fmax(bare, again) &&
 		n >= nr_threads / (debug_kernel() ? 5 : 2),
-		"with %d threads over the limit, %d waiting, it unloads in %.1f s, a module that does nothing in %.1f (%d)",
-		nr_threads, n, from / 1e9, bare / 1e9, err);
+		"with %d threads over the limit, %d waiting, it unloads in %.1f s, a module that does nothing in %.1f and %.1f (%d)",
+		nr_threads, n, from / 1e9, bare / 1e9, again / 1e9, err);
 	from = now_ns();
 	end_task(pid);
 	from = now_ns() - from;

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A module that may redirect one kernel function, and never does: who comes after it,
- * or before, and wants to redirect the same function is refused.
+ * A module that may redirect kernel functions, and never does: who comes after it,
+ * or before, and wants to redirect one of these is refused.
  */
 #include <linux/ftrace.h>
 #include <linux/module.h>
 
-static char *func;
-module_param(func, charp, 0400);
-MODULE_PARM_DESC(func, "name of the function");
+#define NR	2
+
+static char *func[NR];
+static int nr_funcs;
+module_param_array(func, charp, &nr_funcs, 0400);
+MODULE_PARM_DESC(func, "names of the functions, each with an ftrace_ops of its own");
 
 static void notrace taker_entered(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
@@ -16,32 +19,48 @@ static void notrace taker_entered(unsigned long ip, unsigned long parent_ip,
 {
 }
 
-static struct ftrace_ops taker_ops = {
-	.func = taker_entered,
-	.flags = FTRACE_OPS_FL_IPMODIFY,
-};
+static struct ftrace_ops taker_ops[NR];
 
-static int __init taker_init(void)
+static void taker_let_go(int nr)
+{
+	while (nr--) {
+		unregister_ftrace_function(&taker_ops[nr]);
+		ftrace_free_filter(&taker_ops[nr]);
+	}
+}
+
+static int taker_take(struct ftrace_ops *ops, char *name)
 {
 	int ret;
 
-	if (!func)
-		return -EINVAL;
-	ret = ftrace_set_filter(&taker_ops, func, strlen(func), 1);
+	ops->func = taker_entered;
+	ops->flags = FTRACE_OPS_FL_IPMODIFY;
+	ret = ftrace_set_filter(ops, name, strlen(name), 1);
 	if (!ret)
-		ret = register_ftrace_function(&taker_ops);
+		ret = register_ftrace_function(ops);
 	if (ret)
-		ftrace_free_filter(&taker_ops);
+		ftrace_free_filter(ops);
+	return ret;
+}
+
+static int __init taker_init(void)
+{
+	int i, ret = nr_funcs ? 0 : -EINVAL;
+
+	for (i = 0; i < nr_funcs && !ret; i++) {
+		ret = taker_take(&taker_ops[i], func[i]);
+		if (ret)
+			taker_let_go(i);
+	}
 	return ret;
 }
 
 static void __exit taker_exit(void)
 {
-	unregister_ftrace_function(&taker_ops);
-	ftrace_free_filter(&taker_ops);
+	taker_let_go(nr_funcs);
 }
 
 module_init(taker_init);
 module_exit(taker_exit);
-MODULE_DESCRIPTION("Test: takes a kernel function's entry for itself");
+MODULE_DESCRIPTION("Test: takes the entry of kernel functions for itself");
 MODULE_LICENSE("GPL");
