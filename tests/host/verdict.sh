@@ -103,7 +103,7 @@ splats=(
 )
 
 echo "TAP version 13"
-echo "1..$((${#splats[@]} + 34))"
+echo "1..$((${#splats[@]} + 43))"
 options=()
 reset
 
@@ -201,6 +201,62 @@ sed -i 's/.*some driver.*/[    5.1] BUG: harmless/' "$dir/console.log"
 expect "3 0 0 2" "ok 1 t" "a line of the allow list is let through"
 sed -i 's/.*some driver.*/[    5.1] BUG: harmful/' "$dir/console.log"
 expect "3 1 0 2" "the kernel complained" "one that is not in it is not"
+
+# second [SED...]: the test has run once more, as the logs are now but for that.
+options=()
+again=$(mktemp -d "$dir/again.XXXXXX")
+second() {
+	local edit
+
+	cp "$dir/tap.log" "$dir/console.log" "$again/"
+	for edit in "$@"; do
+		sed -i "$edit" "$again/tap.log" "$again/console.log"
+	done
+	options=(--second "$again")
+}
+
+second
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+expect "3 0 0 2" "ok 1 t # 0.5 s, in the second run" "what failed in a case and passes the second time passes"
+nr=$((nr + 1))
+if [ "$(cat "$again/unsteady")" = "t: not ok 2 b" ]; then
+	echo "ok $nr and is remembered"
+else
+	echo "not ok $nr and is remembered"
+	bad=$((bad + 1))
+fi
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+second
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "what fails twice fails"
+second 's/.*some driver.*/[    5.1] BUG: bad/'
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "a second run that upset the kernel is none"
+second '/mcx-end/d'
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "nor is one that did not end"
+second
+sed -i 's/.*some driver.*/[    5.1] BUG: bad/' "$dir/console.log"
+expect "3 1 0 2" "the kernel complained" "what upset the kernel has no second run"
+second
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=124/; s/note=.*/note=killed after 5 s/' "$dir/tap.log"
+expect "2 2 0 2" "killed after 5 s" "nor what hung"
+
+# named NAME WHAT: that is what --again says.
+named() {
+	nr=$((nr + 1))
+	if [ "$("$top/tests/vm/verdict" --again "$dir")" = "$1" ]; then
+		echo "ok $nr $2"
+	else
+		echo "not ok $nr $2"
+		bad=$((bad + 1))
+	fi
+	reset
+}
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+named t "a case that failed is worth a second run"
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+sed -i 's/.*some driver.*/[    5.1] BUG: bad/' "$dir/console.log"
+named "" "but not beside a complaint of the kernel"
 
 echo "# Totals: pass:$((nr - bad)) fail:$bad"
 [ "$bad" = 0 ]
