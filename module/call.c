@@ -19,6 +19,7 @@
 
 #include "call.h"
 #include "mark.h"
+#include "watch.h"
 
 /* As the longest sleep of the kernel's own handler. */
 #define MCX_MAX_DELAY_MS	2000U
@@ -38,7 +39,7 @@ static notrace void mcx_set_running(struct mcx_policy *p)
 	__this_cpu_write(running, (unsigned long)p | interrupt_context_level());
 }
 
-/* On success preemption is off until mcx_call_end(). */
+/* On success preemption is off, and the time taken, until mcx_call_end(). */
 static notrace bool mcx_call_begin(struct mcx_policy *p)
 {
 	if (in_nmi() || irqs_disabled())
@@ -49,14 +50,16 @@ static notrace bool mcx_call_begin(struct mcx_policy *p)
 		goto skip;
 	}
 	mcx_set_running(p);
+	mcx_watch_begin(p);
 	return true;
 skip:
 	this_cpu_inc(p->stat->skipped);
 	return false;
 }
 
-static notrace void mcx_call_end(void)
+static notrace void mcx_call_end(struct mcx_policy *p)
 {
+	mcx_watch_end(p);
 	__this_cpu_write(running, 0);
 	preempt_enable_notrace();
 }
@@ -130,7 +133,7 @@ u32 notrace mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask)
 	this_cpu_inc(p->stat->high_policy);
 	mcx_fill_ctx(&ctx, m->memcg, gfp_mask);
 	request = p->ops->high_policy(&ctx);
-	mcx_call_end();
+	mcx_call_end(p);
 
 	if (request & ~MCX_HIGH_REQUESTS) {
 		mcx_policy_end(p, MCX_EXIT_ERROR_VALUE, request,
@@ -169,7 +172,7 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 		return 0;
 	this_cpu_inc(p->stat->memcg_charged);
 	delay = p->ops->memcg_charged(m->memcg, nr_pages);
-	mcx_call_end();
+	mcx_call_end(p);
 	return min(delay, MCX_MAX_DELAY_MS);
 }
 
@@ -187,7 +190,7 @@ static void mcx_tell_level(struct mcx_memcg *m)
 	if (p && p->ops->level && mcx_call_begin(p)) {
 		this_cpu_inc(p->stat->level);
 		p->ops->level(m->memcg, level, old);
-		mcx_call_end();
+		mcx_call_end(p);
 	}
 	rcu_read_unlock();
 }

@@ -22,6 +22,7 @@
 #include "stuck.h"
 #include "symbols.h"
 #include "threads.h"
+#include "watch.h"
 
 /* For what attaches hooks and follows the cgroup tree. */
 struct workqueue_struct *mcx_wq;
@@ -40,6 +41,7 @@ static int __init mcx_init(void)
 		return ret;
 	}
 	mcx_hooks_init();
+	mcx_watch_init();
 
 	mcx_wq = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
 	if (!mcx_wq)

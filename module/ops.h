@@ -92,6 +92,8 @@ enum mcx_class {
  * @MCX_EXIT_ERROR: from here on it was ejected for an error
  * @MCX_EXIT_ERROR_BPF: it said so itself, by mcx_bpf_error()
  * @MCX_EXIT_ERROR_VALUE: a member returned a value that means nothing
+ * @MCX_EXIT_ERROR_SLOW: its calls take too long (see watch.c); the code is how many
+ *	microseconds the last one did
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
@@ -100,6 +102,7 @@ enum mcx_exit_kind {
 	MCX_EXIT_ERROR		= 1024,
 	MCX_EXIT_ERROR_BPF	= 1025,
 	MCX_EXIT_ERROR_VALUE	= 1026,
+	MCX_EXIT_ERROR_SLOW	= 1027,
 };
 
 /**

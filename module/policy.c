@@ -51,6 +51,7 @@ static const char *mcx_exit_reason(u32 kind)
 	case MCX_EXIT_CGROUP:		return "cgroup";
 	case MCX_EXIT_ERROR_BPF:	return "error-bpf";
 	case MCX_EXIT_ERROR_VALUE:	return "error-value";
+	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
 	default:			return "error";
 	}
 }
@@ -488,6 +489,7 @@ static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
 		sum.memcg_charged += READ_ONCE(one->memcg_charged);
 		sum.level += READ_ONCE(one->level);
 		sum.skipped += READ_ONCE(one->skipped);
+		sum.slow_all += READ_ONCE(one->slow_all);
 	}
 	return sum;
 }
@@ -516,8 +518,9 @@ static void mcx_policy_show(struct seq_file *s, struct mcx_policy *p)
 	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
 		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
 		   p->ops->timeout_ms);
-	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu skipped=%llu\n",
-		   sum.high_policy, sum.memcg_charged, sum.level, sum.skipped);
+	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu skipped=%llu slow=%llu\n",
+		   sum.high_policy, sum.memcg_charged, sum.level, sum.skipped,
+		   sum.slow_all);
 }
 
 /**

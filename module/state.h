@@ -74,12 +74,24 @@ enum mcx_memcg_flag {
  * @level: that member
  * @skipped: calls that were not made: NMI, interrupts off, or a policy was
  *	running on that CPU
+ * @slow_all: calls that took too long
+ * @began: when the one that is running did; see watch.c, as for what follows
+ * @since: begin of the second that is looked at
+ * @nsec: what the calls in it took
+ * @calls: how many there were
+ * @slow: how many of them took too long
  */
 struct mcx_policy_stat {
 	u64 high_policy;
 	u64 memcg_charged;
 	u64 level;
 	u64 skipped;
+	u64 slow_all;
+	u64 began;
+	u64 since;
+	u64 nsec;
+	u64 calls;
+	u64 slow;
 };
 
 /**

@@ -21,6 +21,7 @@ static const struct {
 	{ EXIT_KIND_ERROR, "error" },
 	{ 1025, "error-bpf" },
 	{ 1026, "error-value" },
+	{ 1027, "error-slow" },
 };
 
 /* The one value of a map of globals; free() it. NULL if it is not loaded. */

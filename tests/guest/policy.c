@@ -32,6 +32,7 @@
 #define CHILD	TOP "/child"
 #define OTHER	"mcx-test-policy-other"
 #define BRIEF	"mcx-test-policy-brief"
+#define SLOW_USEC	"/sys/module/memcg_ext/parameters/slow_usec"
 #define DEBUGFS	"/sys/kernel/debug/memcg_ext/"
 
 /* libbpf's own lines, only when something is wrong. */
@@ -102,6 +103,7 @@ static struct policy_cases_bpf *cases_open(const char *cg)
 	c->struct_ops.defers->cgroup_id = id;
 	c->struct_ops.waits->cgroup_id = id;
 	c->struct_ops.levels->cgroup_id = id;
+	c->struct_ops.slow->cgroup_id = id;
 	c->struct_ops.asks->cgroup_id = id;
 	c->struct_ops.classes->cgroup_id = id;
 	bpf_map__set_autocreate(c->maps.bad_name, false);
@@ -502,6 +504,50 @@ static void test_foreign(void)
 		strerror(-err));
 }
 
+/* How it ends if each call takes @ms; 0: not within @seconds. */
+static uint32_t slow_ends(uint32_t ms, int seconds, long long *calls)
+{
+	struct policy_cases_bpf *c = cases_load(OTHER);
+	uint64_t from = now_ns();
+	struct bpf_link *link;
+	uint32_t kind;
+
+	c->bss->slow_ms = ms;
+	link = attach(c->maps.slow);
+	while (now_ns() - from < seconds * NSEC && !c->bss->nr_exits)
+		charge(OTHER, 8, 64);
+	kind = c->data->mcx_exit.kind;
+	*calls = c->bss->nr_charged;
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(c);
+	return kind;
+}
+
+/* The bounds are scaled, by about 20 in an emulated machine. */
+static void test_slow(void)
+{
+	long long calls;
+	uint32_t kind;
+
+	kind = slow_ends(200, 20, &calls);
+	ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls < 20,
+		"calls of 200 ms: ejected (kind %u) after %lld", kind, calls);
+	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-slow"),
+		"last_exit says so");
+	if (!debug_kernel()) {
+		kind = slow_ends(4, 20, &calls);
+		ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls >= 100,
+			"more than a hundred calls a second of 4 ms: ejected (kind %u) after %lld",
+			kind, calls);
+	}
+	kind = slow_ends(0, 5, &calls);
+	ktap_ok(!kind && calls > 100, "quick calls: not (%lld)", calls);
+	write_file(SLOW_USEC, "0");
+	kind = slow_ends(200, 5, &calls);
+	write_file(SLOW_USEC, "1000");
+	ktap_ok(!kind && calls > 3, "not watched: not (%lld of 200 ms)", calls);
+}
+
 /* Both workers serve the cgroup while the policy is being told. */
 static void test_level(void)
 {
@@ -512,6 +558,8 @@ static void test_level(void)
 
 	cg_write(TOP, "memory.high", "32M");
 	mcx_manage(TOP);
+	/* It takes its time, so that both come. */
+	write_file(SLOW_USEC, "0");
 	link = attach(c->maps.levels);
 	for (i = 0; i < 2; i++)
 		pid[i] = charger(CHILD, 20, 512, 1000000);
@@ -887,7 +935,9 @@ int main(void)
 	test_ejection();
 	test_verified();
 	test_foreign();
+	test_slow();
 	test_level();
+	write_file(SLOW_USEC, "1000");
 	test_asks();
 	test_classes();
 	test_remote();

@@ -12,6 +12,7 @@ MCX_EXIT_DEFINE();
 __u64 nr_charged;	/* calls of any memcg_charged here */
 __u64 nr_exits;
 __u32 fixed_ms;		/* what fixed_charged returns */
+__u32 never;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -136,13 +137,29 @@ MCX_OPS(waits) = {
 	.name		= "waits",
 };
 
+/* slow: each batch takes so long. */
+__u32 slow_ms;
+
+unsigned int MCX_MEMBER(slow_charged, struct mem_cgroup *memcg,
+			unsigned int nr_pages)
+{
+	__sync_fetch_and_add(&nr_charged, 1);
+	spin_ms(slow_ms, &never);
+	return 0;
+}
+
+MCX_OPS(slow) = {
+	.memcg_charged	= (void *)slow_charged,
+	.exit		= (void *)cases_exit,
+	.name		= "slow",
+};
+
 /* levels: is told of them one by one, and takes its time. */
 __u64 nr_levels;
 __u64 nr_at_once;	/* told while it was still being told another */
 __u64 nr_gaps;		/* @old was not what it was told last */
 __u64 last_level;
 __u64 level_inside;
-__u32 never;
 
 void MCX_MEMBER(levels_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
 {
