@@ -12,6 +12,7 @@
 
 #include "btf.h"
 #include "debug.h"
+#include "eject.h"
 #include "events.h"
 #include "feature.h"
 #include "files.h"
@@ -61,6 +62,7 @@ static int __init mcx_init(void)
 	ret = mcx_files_init();
 	if (ret)
 		goto err_debug;
+	mcx_eject_init();
 	return 0;
 
 err_debug:
@@ -76,6 +78,7 @@ err_wq:
 
 static void __exit mcx_exit(void)
 {
+	mcx_eject_exit();
 	mcx_files_exit();
 	mcx_debug_exit();
 	/* Nobody configures any more. Let go of all cgroups, then of hooks. */

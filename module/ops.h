@@ -87,8 +87,9 @@ enum mcx_class {
 /**
  * enum mcx_exit_kind - why a policy ended
  * @MCX_EXIT_NONE: it has not
- * @MCX_EXIT_UNREG: its link was closed or detached
+ * @MCX_EXIT_UNREG: its link was closed or detached, or has got another policy
  * @MCX_EXIT_CGROUP: its cgroup was removed, or lost the memory controller
+ * @MCX_EXIT_ADMIN: somebody had all policies ejected (eject=, sysrq)
  * @MCX_EXIT_ERROR: from here on it was ejected for an error
  * @MCX_EXIT_ERROR_BPF: it said so itself, by mcx_bpf_error()
  * @MCX_EXIT_ERROR_VALUE: a member returned a value that means nothing
@@ -99,6 +100,7 @@ enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
 	MCX_EXIT_UNREG		= 64,
 	MCX_EXIT_CGROUP		= 65,
+	MCX_EXIT_ADMIN		= 66,
 	MCX_EXIT_ERROR		= 1024,
 	MCX_EXIT_ERROR_BPF	= 1025,
 	MCX_EXIT_ERROR_VALUE	= 1026,

@@ -9,9 +9,10 @@
  * error or with its cgroup, it is never called again, and its link, which does
  * nothing any more, still has to be closed by its owner.
  *
- * Locking: policy_mutex guards the list of all and last_exit. The bpf core calls
- * reg, and unreg but for a link that is closed, under a mutex of its own,
- * machine-wide, outside of ours; the state mutex does not nest inside ours.
+ * Locking: policy_mutex guards the list of all, which is read under RCU as well, and
+ * last_exit. The bpf core calls reg, update, and unreg but for a link that is closed,
+ * under a mutex of its own, machine-wide, outside of ours; the state mutex does not
+ * nest inside ours.
  */
 #include <linux/atomic.h>
 #include <linux/bpf.h>
@@ -49,6 +50,7 @@ static const char *mcx_exit_reason(u32 kind)
 	switch (kind) {
 	case MCX_EXIT_UNREG:		return "unreg";
 	case MCX_EXIT_CGROUP:		return "cgroup";
+	case MCX_EXIT_ADMIN:		return "admin";
 	case MCX_EXIT_ERROR_BPF:	return "error-bpf";
 	case MCX_EXIT_ERROR_VALUE:	return "error-value";
 	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
@@ -265,10 +267,11 @@ static struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 	return p;
 }
 
+/* mcx_policies_eject() may be looking at it. */
 static void mcx_policy_free(struct mcx_policy *p)
 {
 	free_percpu(p->stat);
-	kfree(p);
+	kfree_rcu_mightsleep(p);
 }
 
 static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
@@ -276,6 +279,30 @@ static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
 	pr_warn("policy %s refused (%d)%s\n", ops->name, err,
 		err == -EPERM ? ": one above does not allow others below" :
 		err == -EBUSY ? ": that cgroup has one already" : "");
+}
+
+/* Returns 0, or what the policy itself says against it. */
+static int mcx_policy_call_init(struct mcx_policy *p, struct mem_cgroup *memcg)
+{
+	int ret;
+
+	if (!p->ops->init)
+		return 0;
+	ret = p->ops->init(memcg);
+	if (!ret)
+		return 0;
+	pr_warn("policy %s refused by its own init (%d)\n", p->ops->name, ret);
+	return ret < 0 && ret >= -MAX_ERRNO ? ret : -EINVAL;
+}
+
+/* It is over after its init: an mcx_bpf_error() in exit must not end it again. */
+static void mcx_policy_undo_init(struct mcx_policy *p, int err)
+{
+	mcx_warn_refused(p->ops, err);
+	WRITE_ONCE(p->dead, MCX_EXIT_UNREG);
+	p->exit.kind = MCX_EXIT_UNREG;
+	strscpy(p->exit.msg, "it could not be attached", sizeof(p->exit.msg));
+	mcx_policy_exit(p);
 }
 
 static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
@@ -288,23 +315,12 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 		mcx_warn_refused(p->ops, ret);
 		return ret;
 	}
-	if (p->ops->init) {
-		ret = p->ops->init(memcg);
-		if (ret) {
-			pr_warn("policy %s refused by its own init (%d)\n",
-				p->ops->name, ret);
-			return ret < 0 && ret >= -MAX_ERRNO ? ret : -EINVAL;
-		}
-	}
+	ret = mcx_policy_call_init(p, memcg);
+	if (ret)
+		return ret;
 	ret = mcx_state_attach(memcg, p);
-	if (!ret)
-		return 0;
-	mcx_warn_refused(p->ops, ret);
-	/* It is over already: an mcx_bpf_error() in exit must not end it again. */
-	WRITE_ONCE(p->dead, MCX_EXIT_UNREG);
-	p->exit.kind = MCX_EXIT_UNREG;
-	strscpy(p->exit.msg, "it could not be attached", sizeof(p->exit.msg));
-	mcx_policy_exit(p);
+	if (ret)
+		mcx_policy_undo_init(p, ret);
 	return ret;
 }
 
@@ -324,6 +340,30 @@ static bool mcx_policy_is_listed(const struct memcg_ext_ops *ops)
 	return found;
 }
 
+/* What is wanted of @ops: on success with a reference to its cgroup's css. */
+static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops)
+{
+	struct mem_cgroup *memcg;
+
+	if (mcx_policy_is_listed(ops)) {
+		pr_warn("policy %s refused: it is attached already\n",
+			ops->name);
+		return ERR_PTR(-EBUSY);
+	}
+	memcg = mcx_memcg_by_id(ops->cgroup_id);
+	if (IS_ERR(memcg))
+		pr_warn("policy %s refused: no cgroup with the memory controller has the id %llu\n",
+			ops->name, ops->cgroup_id);
+	return memcg;
+}
+
+static void mcx_policy_list(struct mcx_policy *p)
+{
+	mutex_lock(&policy_mutex);
+	list_add_tail_rcu(&p->all, &all_policies);
+	mutex_unlock(&policy_mutex);
+}
+
 static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 {
 	const struct memcg_ext_ops *ops = kdata;
@@ -337,27 +377,16 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 			ops->name);
 		return -EOPNOTSUPP;
 	}
-	if (mcx_policy_is_listed(ops)) {
-		pr_warn("policy %s refused: it is attached already\n",
-			ops->name);
-		return -EBUSY;
-	}
-	memcg = mcx_memcg_by_id(ops->cgroup_id);
-	if (IS_ERR(memcg)) {
-		pr_warn("policy %s refused: no cgroup with the memory controller has the id %llu\n",
-			ops->name, ops->cgroup_id);
+	memcg = mcx_policy_memcg(ops);
+	if (IS_ERR(memcg))
 		return PTR_ERR(memcg);
-	}
 	p = mcx_policy_alloc(ops, link, memcg);
 	if (p)
 		ret = mcx_policy_start(p, memcg);
-	if (!ret) {
-		mutex_lock(&policy_mutex);
-		list_add_tail(&p->all, &all_policies);
-		mutex_unlock(&policy_mutex);
-	} else if (p) {
+	if (!ret)
+		mcx_policy_list(p);
+	else if (p)
 		mcx_policy_free(p);
-	}
 	css_put(&memcg->css);
 	return ret;
 }
@@ -378,31 +407,84 @@ static struct mcx_policy *mcx_policy_find(const struct bpf_link *link)
 static void mcx_policy_unlist(struct mcx_policy *p)
 {
 	mutex_lock(&policy_mutex);
-	list_del(&p->all);
+	list_del_rcu(&p->all);
 	mutex_unlock(&policy_mutex);
 }
 
-static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
+/* Nobody finds it any more but who found it before. */
+static void mcx_policy_retire(struct mcx_policy *p, const char *msg)
 {
-	struct mcx_policy *p = mcx_policy_find(link);
-	bool ended;
+	bool ended = cmpxchg(&p->dead, MCX_EXIT_NONE, MCX_EXIT_UNREG) !=
+		     MCX_EXIT_NONE;
 
-	if (WARN_ON_ONCE(!p))
-		return;
-	ended = cmpxchg(&p->dead, MCX_EXIT_NONE, MCX_EXIT_UNREG) !=
-		MCX_EXIT_NONE;
-	mcx_state_detach(p);
 	synchronize_rcu();
 	if (ended) {
 		irq_work_sync(&p->kick);
 		flush_work(&p->end_work);
 	} else {
 		p->exit.kind = MCX_EXIT_UNREG;
-		strscpy(p->exit.msg, "unloaded", sizeof(p->exit.msg));
+		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
 		mcx_policy_finish(p);
 	}
 	mcx_policy_unlist(p);
 	mcx_policy_free(p);
+}
+
+static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
+{
+	struct mcx_policy *p = mcx_policy_find(link);
+
+	if (WARN_ON_ONCE(!p))
+		return;
+	mcx_state_detach(p);
+	mcx_policy_retire(p, "unloaded");
+}
+
+/* From @old to @p, which is up to that moment nobody's. */
+static int mcx_policy_replace(struct mcx_policy *old, struct mcx_policy *p,
+			      struct mem_cgroup *memcg)
+{
+	int ret;
+
+	if (old->cgroup_id != p->cgroup_id) {
+		pr_warn("policy %s refused: it is for another cgroup than %s, which it would replace\n",
+			p->ops->name, old->ops->name);
+		return -EINVAL;
+	}
+	ret = mcx_policy_call_init(p, memcg);
+	if (ret)
+		return ret;
+	ret = mcx_state_replace(old, p);
+	if (ret)
+		mcx_policy_undo_init(p, ret);
+	return ret;
+}
+
+/* A link gets another policy: there is one at any moment, the old one or the new one. */
+static int mcx_ops_update(void *kdata, void *old_kdata, struct bpf_link *link)
+{
+	struct mcx_policy *old = mcx_policy_find(link), *p;
+	const struct memcg_ext_ops *ops = kdata;
+	struct mem_cgroup *memcg;
+	int ret = -ENOMEM;
+
+	if (WARN_ON_ONCE(!old))
+		return -ENOENT;
+	memcg = mcx_policy_memcg(ops);
+	if (IS_ERR(memcg))
+		return PTR_ERR(memcg);
+	p = mcx_policy_alloc(ops, link, memcg);
+	if (p)
+		ret = mcx_policy_replace(old, p, memcg);
+	if (!ret) {
+		/* In this order: the link is looked for. */
+		mcx_policy_retire(old, "replaced by another");
+		mcx_policy_list(p);
+	} else if (p) {
+		mcx_policy_free(p);
+	}
+	css_put(&memcg->css);
+	return ret;
 }
 
 /*
@@ -449,6 +531,7 @@ static struct bpf_struct_ops mcx_struct_ops = {
 	.init_member = mcx_ops_init_member,
 	.reg = mcx_ops_reg,
 	.unreg = mcx_ops_unreg,
+	.update = mcx_ops_update,
 	.cfi_stubs = &__bpf_ops_memcg_ext_ops,
 	.owner = THIS_MODULE,
 	.name = "memcg_ext_ops",
@@ -476,6 +559,22 @@ int mcx_policy_init(void)
 		pr_err("cannot register with BPF (%d): was it built with pahole, for exactly this kernel?\n",
 		       ret);
 	return ret;
+}
+
+/**
+ * mcx_policies_eject() - eject every policy that is attached
+ * @msg: why, as a sentence
+ *
+ * Context: Any but NMI.
+ */
+void mcx_policies_eject(const char *msg)
+{
+	struct mcx_policy *p;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(p, &all_policies, all)
+		mcx_policy_end(p, MCX_EXIT_ADMIN, 0, msg);
+	rcu_read_unlock();
 }
 
 static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)

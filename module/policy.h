@@ -10,6 +10,7 @@ struct bpf_prog;
 
 int mcx_policy_init(void);
 int mcx_kfuncs_init(void);
+void mcx_policies_eject(const char *msg);
 bool mcx_policy_has(const struct bpf_prog *prog);
 void mcx_policies_show(struct seq_file *s);
 void mcx_last_exit_show(struct seq_file *s);

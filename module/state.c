@@ -748,7 +748,35 @@ int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p)
 }
 
 /**
- * mcx_state_detach() - the opposite
+ * mcx_state_replace() - have another policy asked where one is
+ * @old: that one, as for mcx_state_detach()
+ * @p: the policy
+ *
+ * Of each cgroup one of the two is asked at any moment, unless @old is over already.
+ *
+ * Context: Process. May sleep.
+ * Return: 0; -ENODEV, the cgroup is gone; -EINTR.
+ */
+int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p)
+{
+	struct mcx_memcg *m;
+
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	mcx_apply_resets();
+	m = old->at;
+	if (m) {
+		m->attached = p;
+		WRITE_ONCE(p->at, m);
+		WRITE_ONCE(old->at, NULL);
+		mcx_sync();
+	}
+	mutex_unlock(&state_mutex);
+	return m ? 0 : -ENODEV;
+}
+
+/**
+ * mcx_state_detach() - the opposite of mcx_state_attach()
  * @p: the policy; whoever finds it still has it until a grace period of RCU
  *	is over
  *

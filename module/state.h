@@ -109,7 +109,7 @@ struct mcx_policy_stat {
  * @exit: why it ended
  * @kick: @end_work cannot be queued from where a policy runs
  * @end_work: calls exit
- * @all: in the list of all; policy mutex
+ * @all: in the list of all; policy mutex for writing, RCU for reading
  */
 struct mcx_policy {
 	const struct memcg_ext_ops *ops;
@@ -395,6 +395,7 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
 int mcx_state_may_attach(struct mem_cgroup *memcg);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
+int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p);
 void mcx_state_detach(struct mcx_policy *p);
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		    const char *msg);

@@ -18,6 +18,7 @@ static const struct {
 } reasons[] = {
 	{ EXIT_KIND_UNREG, "unreg" },
 	{ 65, "cgroup" },
+	{ 66, "admin" },
 	{ EXIT_KIND_ERROR, "error" },
 	{ 1025, "error-bpf" },
 	{ 1026, "error-value" },

@@ -30,7 +30,7 @@
 #include "lib.h"
 #include "ops.h"
 #include "attack_cases.skel.h"
-#include "policy_cases.skel.h"
+#include "policy_cases.h"
 
 #define TOP	"mcx-test-attack"
 #define CHILD	TOP "/child"
@@ -99,34 +99,6 @@ static void give_up(void)
 	for (i = 0; i < nr_kids; i++)
 		kill(kids[i], SIGKILL);
 	exit(ktap_end());
-}
-
-static uint64_t cg_id(const char *cg)
-{
-	char path[256];
-	struct stat st;
-
-	cg_path(path, sizeof(path), cg, NULL);
-	return stat(path, &st) ? 0 : st.st_ino;
-}
-
-static struct policy_cases_bpf *cases_load(const char *cg)
-{
-	struct policy_cases_bpf *c = policy_cases_bpf__open();
-	uint64_t id = cg_id(cg);
-
-	if (!c)
-		ktap_skip_all("cannot open the cases");
-	c->struct_ops.fixed->cgroup_id = id;
-	c->struct_ops.gives_up->cgroup_id = id;
-	c->struct_ops.defers->cgroup_id = id;
-	bpf_map__set_autocreate(c->maps.bad_name, false);
-	bpf_map__set_autocreate(c->maps.no_name, false);
-	bpf_map__set_autocreate(c->maps.bad_flags, false);
-	bpf_map__set_autocreate(c->maps.bad_timeout, false);
-	if (policy_cases_bpf__load(c))
-		ktap_skip_all("cannot load the cases");
-	return c;
 }
 
 static void read_policy(void)
@@ -374,14 +346,14 @@ static void case_spins(void)
 	}
 	link = bpf_map__attach_struct_ops(c->maps.spins);
 	nap_ms(300);
-	for (n = 1; link && n <= 512; n <<= 3) {
+	for (n = 1; link && n <= 128; n <<= 3) {
 		uint64_t calls = c->bss->nr_calls;
 
 		c->bss->copies = n;
 		from = now_ns();
 		waitpid(charger(CHILD, 1, BATCH, 1), NULL, 0);
 		calls = c->bss->nr_calls - calls;
-		ktap_note("%u MiB copied: %llu calls, %.1f ms each", n,
+		ktap_note("%u MiB copied: %llu calls, %.1f ms each", 4 * n,
 			  (unsigned long long)calls,
 			  calls ? (now_ns() - from) / 1e6 / calls : 0);
 	}

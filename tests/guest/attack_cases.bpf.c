@@ -7,7 +7,7 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-__u32 copies;		/* of a MiB, in each call */
+__u32 copies;		/* of 4 MiB, in each call */
 __u64 nr_calls;
 
 unsigned int MCX_MEMBER(spins_charged, struct mem_cgroup *memcg,
@@ -16,7 +16,7 @@ unsigned int MCX_MEMBER(spins_charged, struct mem_cgroup *memcg,
 	__u32 i;
 
 	__sync_fetch_and_add(&nr_calls, 1);
-	for (i = 0; i < 4000 && i < copies; i++)
+	for (i = 0; i < 1000 && i < copies; i++)
 		spin_copy();
 	return 0;
 }

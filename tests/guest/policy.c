@@ -24,7 +24,7 @@
 #include "lib.h"
 #include "libpolicy.h"
 #include "ops.h"
-#include "policy_cases.skel.h"
+#include "policy_cases.h"
 #include "policy_foreign.skel.h"
 #include "policy_verified.skel.h"
 
@@ -85,51 +85,6 @@ static int reap(pid_t pid, double limit)
 static int charge(const char *cg, size_t mib, size_t chunk)
 {
 	return reap(charger(cg, mib, chunk, 1), 60);
-}
-
-/* A fresh copy of the cases, attached nowhere; @cg is where all of them go. */
-static struct policy_cases_bpf *cases_open(const char *cg)
-{
-	struct policy_cases_bpf *c = policy_cases_bpf__open();
-	uint64_t id = cg_id(cg);
-
-	if (!c)
-		ktap_skip_all("cannot open the cases");
-	c->struct_ops.fixed->cgroup_id = id;
-	c->struct_ops.gives_up->cgroup_id = id;
-	c->struct_ops.bad_bits->cgroup_id = id;
-	c->struct_ops.refuses->cgroup_id = id;
-	c->struct_ops.allocates->cgroup_id = id;
-	c->struct_ops.defers->cgroup_id = id;
-	c->struct_ops.waits->cgroup_id = id;
-	c->struct_ops.levels->cgroup_id = id;
-	c->struct_ops.slow->cgroup_id = id;
-	c->struct_ops.asks->cgroup_id = id;
-	c->struct_ops.classes->cgroup_id = id;
-	bpf_map__set_autocreate(c->maps.bad_name, false);
-	bpf_map__set_autocreate(c->maps.no_name, false);
-	bpf_map__set_autocreate(c->maps.bad_flags, false);
-	bpf_map__set_autocreate(c->maps.bad_timeout, false);
-	bpf_map__set_autocreate(c->maps.bad_both, false);
-	bpf_map__set_autocreate(c->maps.asks, false);
-	return c;
-}
-
-static struct policy_cases_bpf *cases_load(const char *cg)
-{
-	struct policy_cases_bpf *c = cases_open(cg);
-	int err = policy_cases_bpf__load(c);
-
-	if (err) {
-		ktap_ok(false, "the cases load (%d)", err);
-		exit(ktap_end());
-	}
-	return c;
-}
-
-static struct bpf_link *attach(struct bpf_map *map)
-{
-	return bpf_map__attach_struct_ops(map);
 }
 
 static void test_simple(void)
@@ -535,9 +490,9 @@ static void test_slow(void)
 	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-slow"),
 		"last_exit says so");
 	if (!debug_kernel()) {
-		kind = slow_ends(4, 20, &calls);
+		kind = slow_ends(2, 20, &calls);
 		ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls >= 100,
-			"more than a hundred calls a second of 4 ms: ejected (kind %u) after %lld",
+			"more than a hundred calls a second of 2 ms: ejected (kind %u) after %lld",
 			kind, calls);
 	}
 	kind = slow_ends(0, 5, &calls);

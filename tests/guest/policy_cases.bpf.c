@@ -144,7 +144,10 @@ unsigned int MCX_MEMBER(slow_charged, struct mem_cgroup *memcg,
 			unsigned int nr_pages)
 {
 	__sync_fetch_and_add(&nr_charged, 1);
-	spin_ms(slow_ms, &never);
+	if (slow_ms < 10)
+		spin_brief(slow_ms);
+	else
+		spin_ms(slow_ms, &never);
 	return 0;
 }
 
