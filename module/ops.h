@@ -94,7 +94,7 @@ enum mcx_class {
  * @MCX_EXIT_ERROR_BPF: it said so itself, by mcx_bpf_error()
  * @MCX_EXIT_ERROR_VALUE: a member returned a value that means nothing
  * @MCX_EXIT_ERROR_SLOW: its calls take too long (see watch.c); the code is how many
- *	microseconds the last one did
+ *	microseconds the last one did, or all in the mean, or the slow ones in a window
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,

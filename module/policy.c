@@ -36,6 +36,8 @@
 static DEFINE_MUTEX(policy_mutex);
 static LIST_HEAD(all_policies);
 static atomic64_t last_id;
+/* How often all were ejected. */
+static atomic_t nr_ejects;
 static struct {
 	struct mcx_exit_info exit;
 	char name[MCX_OPS_NAME_LEN];
@@ -261,6 +263,7 @@ static struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 	p->ops = ops;
 	p->link = link;
 	p->cgroup_id = cgroup_id(memcg->css.cgroup);
+	p->ejects = atomic_read(&nr_ejects);
 	init_irq_work(&p->kick, mcx_policy_kick);
 	INIT_WORK(&p->end_work, mcx_policy_end_work);
 	INIT_LIST_HEAD(&p->all);
@@ -277,7 +280,7 @@ static void mcx_policy_free(struct mcx_policy *p)
 static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
 {
 	pr_warn("policy %s refused (%d)%s\n", ops->name, err,
-		err == -EPERM ? ": one above does not allow others below" :
+		err == -EPERM ? ": one above does not allow others below, or all were ejected by hand" :
 		err == -EBUSY ? ": that cgroup has one already" : "");
 }
 
@@ -362,6 +365,11 @@ static void mcx_policy_list(struct mcx_policy *p)
 	mutex_lock(&policy_mutex);
 	list_add_tail_rcu(&p->all, &all_policies);
 	mutex_unlock(&policy_mutex);
+	/* Pairs with mcx_policies_eject(): listed and count, count and list. */
+	smp_mb();
+	if (atomic_read(&nr_ejects) != p->ejects)
+		mcx_policy_end(p, MCX_EXIT_ADMIN, 0,
+			       "all policies were ejected when it was attached");
 }
 
 static int mcx_ops_reg(void *kdata, struct bpf_link *link)
@@ -451,6 +459,11 @@ static int mcx_policy_replace(struct mcx_policy *old, struct mcx_policy *p,
 			p->ops->name, old->ops->name);
 		return -EINVAL;
 	}
+	ret = mcx_state_may_replace(old);
+	if (ret) {
+		mcx_warn_refused(p->ops, ret);
+		return ret;
+	}
 	ret = mcx_policy_call_init(p, memcg);
 	if (ret)
 		return ret;
@@ -477,9 +490,9 @@ static int mcx_ops_update(void *kdata, void *old_kdata, struct bpf_link *link)
 	if (p)
 		ret = mcx_policy_replace(old, p, memcg);
 	if (!ret) {
-		/* In this order: the link is looked for. */
-		mcx_policy_retire(old, "replaced by another");
+		/* Nobody looks for the link of the two before this is over. */
 		mcx_policy_list(p);
+		mcx_policy_retire(old, "replaced by another");
 	} else if (p) {
 		mcx_policy_free(p);
 	}
@@ -571,6 +584,9 @@ void mcx_policies_eject(const char *msg)
 {
 	struct mcx_policy *p;
 
+	atomic_inc(&nr_ejects);
+	/* Pairs with mcx_policy_list(): count and list, listed and count. */
+	smp_mb__after_atomic();
 	rcu_read_lock();
 	list_for_each_entry_rcu(p, &all_policies, all)
 		mcx_policy_end(p, MCX_EXIT_ADMIN, 0, msg);

@@ -668,15 +668,11 @@ struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg)
 }
 
 /* As for cgroup programs: who is attached above, and lives, must allow it. */
-static int mcx_may_attach(struct mem_cgroup *memcg)
+static int mcx_allowed_above(struct mem_cgroup *memcg)
 {
-	struct mcx_memcg *m = mcx_memcg_locked(memcg);
 	struct cgroup_subsys_state *css;
+	struct mcx_memcg *m;
 
-	if (!mcx_hooks_possible())
-		return -EOPNOTSUPP;
-	if (m && m->attached)
-		return -EBUSY;
 	for (css = memcg->css.parent; css; css = css->parent) {
 		m = mcx_memcg_locked(mem_cgroup_from_css(css));
 		if (m && m->attached && !READ_ONCE(m->attached->dead) &&
@@ -684,6 +680,33 @@ static int mcx_may_attach(struct mem_cgroup *memcg)
 			return -EPERM;
 	}
 	return 0;
+}
+
+static int mcx_may_attach(struct mem_cgroup *memcg)
+{
+	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+
+	if (!mcx_hooks_possible())
+		return -EOPNOTSUPP;
+	if (m && m->attached)
+		return -EBUSY;
+	return mcx_allowed_above(memcg);
+}
+
+/*
+ * A live one above or beside it was asked already. One that is over has no say in what is
+ * attached above it, so that taking its place is like attaching anew; and what people
+ * ejected by hand stays so until its link is closed.
+ */
+static int mcx_may_replace(struct mcx_policy *old)
+{
+	u32 dead = READ_ONCE(old->dead);
+
+	if (!old->at)
+		return -ENODEV;
+	if (dead == MCX_EXIT_ADMIN)
+		return -EPERM;
+	return dead ? mcx_allowed_above(old->at->memcg) : 0;
 }
 
 static int mcx_state_attach_locked(struct mem_cgroup *memcg,
@@ -755,24 +778,43 @@ int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p)
  * Of each cgroup one of the two is asked at any moment, unless @old is over already.
  *
  * Context: Process. May sleep.
- * Return: 0; -ENODEV, the cgroup is gone; -EINTR.
+ * Return: 0; -ENODEV, the cgroup is gone; -EPERM, @old was ejected by hand, or for an
+ * error, and one above allows none here meanwhile; -EINTR.
  */
 int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p)
 {
-	struct mcx_memcg *m;
+	int ret;
 
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
 	mcx_apply_resets();
-	m = old->at;
-	if (m) {
-		m->attached = p;
-		WRITE_ONCE(p->at, m);
+	ret = mcx_may_replace(old);
+	if (!ret) {
+		old->at->attached = p;
+		WRITE_ONCE(p->at, old->at);
 		WRITE_ONCE(old->at, NULL);
 		mcx_sync();
 	}
 	mutex_unlock(&state_mutex);
-	return m ? 0 : -ENODEV;
+	return ret;
+}
+
+/**
+ * mcx_state_may_replace() - would that be refused
+ * @old: the one that is there
+ *
+ * Context: Process. May sleep.
+ * Return: as mcx_state_replace(), which may fail all the same.
+ */
+int mcx_state_may_replace(struct mcx_policy *old)
+{
+	int ret;
+
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	ret = mcx_may_replace(old);
+	mutex_unlock(&state_mutex);
+	return ret;
 }
 
 /**

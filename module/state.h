@@ -75,11 +75,15 @@ enum mcx_memcg_flag {
  * @skipped: calls that were not made: NMI, interrupts off, or a policy was
  *	running on that CPU
  * @slow_all: calls that took too long
- * @began: when the one that is running did; see watch.c, as for what follows
- * @since: begin of the second that is looked at
- * @nsec: what the calls in it took
- * @calls: how many there were
- * @slow: how many of them took too long
+ * @began: when the one that is running did, 0: it is not timed; see watch.c, as for
+ *	what follows
+ * @since: begin of the window that is looked at
+ * @bound: what a call may take in it, in ns
+ * @nsec: what those calls in it took that were not slow
+ * @slow_nsec: and the slow ones
+ * @calls: how many there were of both
+ * @slow: how many of them were slow
+ * @slow_windows: windows in a row, before this, in which slow calls took too much
  */
 struct mcx_policy_stat {
 	u64 high_policy;
@@ -89,9 +93,12 @@ struct mcx_policy_stat {
 	u64 slow_all;
 	u64 began;
 	u64 since;
+	u64 bound;
 	u64 nsec;
-	u64 calls;
-	u64 slow;
+	u64 slow_nsec;
+	u32 calls;
+	u32 slow;
+	u32 slow_windows;
 };
 
 /**
@@ -106,6 +113,7 @@ struct mcx_policy_stat {
  *	mutex
  * @id: number of its own, for people and tools
  * @cgroup_id: where it was attached
+ * @ejects: how often all were ejected by hand before it was made
  * @exit: why it ended
  * @kick: @end_work cannot be queued from where a policy runs
  * @end_work: calls exit
@@ -120,6 +128,7 @@ struct mcx_policy {
 	struct mcx_memcg *at;
 	u64 id;
 	u64 cgroup_id;
+	int ejects;
 	struct mcx_exit_info exit;
 	struct irq_work kick;
 	struct work_struct end_work;
@@ -395,6 +404,7 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
 int mcx_state_may_attach(struct mem_cgroup *memcg);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
+int mcx_state_may_replace(struct mcx_policy *old);
 int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p);
 void mcx_state_detach(struct mcx_policy *p);
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,

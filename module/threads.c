@@ -427,7 +427,10 @@ static bool mcx_word_may(struct task_struct *task, const struct mcx_word *old,
 {
 	struct cgroup_subsys_state *css = &mem_cgroup_from_task(task)->css;
 
-	if (old->css == word->css || !mcx_word_holds(task, old))
+	/* What a policy said that has been replaced comes late. */
+	if (old->css == word->css)
+		return word->policy >= old->policy;
+	if (!mcx_word_holds(task, old))
 		return true;
 	if (word->class == MCX_CLASS_NONE)
 		return false;

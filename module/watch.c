@@ -3,14 +3,16 @@
  * How long the calls of a policy take; one that takes too long is ejected.
  *
  * Members run with preemption off where a page is charged: what they take everybody on
- * that CPU waits for. A call that takes more than a millisecond (slow_usec=) is slow. A
- * policy is ejected if three calls and a sixteenth of all are slow on one CPU within a
- * second, or if a hundred calls and more take 20 us (a fiftieth of that) in the mean.
+ * that CPU waits for. A call that takes more than a millisecond (slow_usec=) is slow. On
+ * one CPU a policy is ejected
+ *  - if three calls and a sixteenth of all are slow within a second, or within 48 calls,
+ *  - if slow calls take a tenth of the time in two windows of a second in a row, or
+ *  - if a hundred others and more within a second take 20 us (a fiftieth) in the mean.
  *
  * One slow call proves nothing: interrupts are served above a member, and of a virtual
  * CPU the host takes away milliseconds, which nobody here is told of. Both hit a call as
  * often as it runs, so seldom if it is quick; a member that is slow is so whenever it
- * comes where it is. What a slow call takes beyond the bound does not count for the mean.
+ * comes where it is.
  *
  * Emulated CPUs are slower by a factor, which a loop tells that is timed when the module
  * is loaded; where there is a hypervisor all bounds are four times as high besides.
@@ -27,11 +29,14 @@
 
 #include "watch.h"
 
-/* A call is slow beyond slow_usec, the mean of all beyond a fiftieth. */
+/* A call is slow beyond slow_usec, the mean of the others beyond a fiftieth. */
 #define MCX_SLOW_TO_MEAN	50
 /* So many slow ones, and one in so many. */
 #define MCX_SLOW_CALLS		3
 #define MCX_SLOW_PART		16
+/* Slow ones may take that part of the time, but not in so many windows in a row. */
+#define MCX_SLOW_SHARE		10
+#define MCX_SLOW_WINDOWS	2
 /* Of so few calls no mean is taken. */
 #define MCX_MEAN_CALLS		100
 
@@ -89,31 +94,74 @@ void __init mcx_watch_init(void)
 		slowness *= MCX_HYPERVISOR;
 }
 
-/* A call took so long: is that, with what was before, too much? */
-static notrace bool mcx_watch_count(struct mcx_policy_stat *s, u64 now, u64 took)
+/* What a call may take, in ns; 0: any time. */
+static notrace u64 mcx_watch_bound(void)
 {
-	u64 slow = (u64)READ_ONCE(slow_usec) * NSEC_PER_USEC * slowness;
-	bool over;
+	return (u64)min(READ_ONCE(slow_usec), (unsigned int)USEC_PER_SEC) *
+	       NSEC_PER_USEC * slowness;
+}
 
-	if (!slow)
-		return false;
-	if (now - s->since >= NSEC_PER_SEC) {
-		over = s->calls >= MCX_MEAN_CALLS &&
-		       s->nsec * MCX_SLOW_TO_MEAN > s->calls * slow;
-		s->since = now;
-		s->nsec = 0;
-		s->calls = 0;
-		s->slow = 0;
-		if (over)
-			return true;
-	}
+/* Returns what the calls took in the mean that were not slow, if that is too much. */
+static notrace u64 mcx_watch_mean(const struct mcx_policy_stat *s)
+{
+	u32 calls = s->calls - s->slow;
+
+	if (calls < MCX_MEAN_CALLS ||
+	    s->nsec * MCX_SLOW_TO_MEAN <= calls * s->bound)
+		return 0;
+	return div_u64(s->nsec, calls);
+}
+
+/* Begins another window. Returns ns, if it was too much in the one that is over. */
+static notrace u64 mcx_watch_window(struct mcx_policy_stat *s, u64 now, u64 bound)
+{
+	u64 mean = s->bound == bound ? mcx_watch_mean(s) : 0;
+	u64 slow_nsec = s->slow_nsec;
+
+	if (slow_nsec * MCX_SLOW_SHARE > now - s->since && s->bound == bound)
+		s->slow_windows++;
+	else
+		s->slow_windows = 0;
+	s->since = now;
+	s->bound = bound;
+	s->nsec = 0;
+	s->slow_nsec = 0;
+	s->calls = 0;
+	s->slow = 0;
+	return s->slow_windows >= MCX_SLOW_WINDOWS ? slow_nsec : mean;
+}
+
+/* As long as one was slow of too few to judge by, a window lasts. */
+static notrace bool mcx_watch_window_over(const struct mcx_policy_stat *s, u64 now,
+					  u64 bound)
+{
+	return s->bound != bound ||
+	       (now - s->since >= NSEC_PER_SEC &&
+		(!s->slow || s->calls >= MCX_SLOW_CALLS * MCX_SLOW_PART));
+}
+
+/*
+ * A call took so long: is that, with what was before, too much? Returns ns: of the call,
+ * or what was too much in a window.
+ */
+static notrace u64 mcx_watch_count(struct mcx_policy_stat *s, u64 now, u64 took)
+{
+	u64 bound = mcx_watch_bound(), over = 0;
+
+	if (!bound)
+		return 0;
+	if (mcx_watch_window_over(s, now, bound))
+		over = mcx_watch_window(s, now, bound);
 	s->calls++;
-	s->nsec += min(took, slow);
-	if (took <= slow)
-		return false;
+	if (took <= bound) {
+		s->nsec += took;
+		return over;
+	}
 	s->slow_all++;
 	s->slow++;
-	return s->slow >= MCX_SLOW_CALLS && s->slow * MCX_SLOW_PART >= s->calls;
+	s->slow_nsec += took;
+	return s->slow >= MCX_SLOW_CALLS &&
+	       s->slow * MCX_SLOW_PART >= s->calls ? took : over;
 }
 
 /**
@@ -124,7 +172,8 @@ static notrace bool mcx_watch_count(struct mcx_policy_stat *s, u64 now, u64 took
  */
 void notrace mcx_watch_begin(struct mcx_policy *p)
 {
-	this_cpu_write(p->stat->began, local_clock());
+	this_cpu_write(p->stat->began,
+		       READ_ONCE(slow_usec) ? local_clock() : 0);
 }
 
 /**
@@ -136,10 +185,14 @@ void notrace mcx_watch_begin(struct mcx_policy *p)
 void notrace mcx_watch_end(struct mcx_policy *p)
 {
 	struct mcx_policy_stat *s = this_cpu_ptr(p->stat);
-	u64 now = local_clock(), took = now - s->began;
+	u64 now, over;
 
-	if (mcx_watch_count(s, now, took))
+	if (!s->began)
+		return;
+	now = local_clock();
+	over = mcx_watch_count(s, now, now - s->began);
+	if (over)
 		mcx_policy_end(p, MCX_EXIT_ERROR_SLOW,
-			       div_u64(took, NSEC_PER_USEC),
+			       div_u64(over, NSEC_PER_USEC),
 			       "its calls take too long");
 }

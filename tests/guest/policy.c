@@ -459,8 +459,8 @@ static void test_foreign(void)
 		strerror(-err));
 }
 
-/* How it ends if each call takes @ms; 0: not within @seconds. */
-static uint32_t slow_ends(uint32_t ms, int seconds, long long *calls)
+/* How it ends if each call, or one in so many, takes @ms; 0: not within @seconds. */
+static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *calls)
 {
 	struct policy_cases_bpf *c = cases_load(OTHER);
 	uint64_t from = now_ns();
@@ -468,6 +468,7 @@ static uint32_t slow_ends(uint32_t ms, int seconds, long long *calls)
 	uint32_t kind;
 
 	c->bss->slow_ms = ms;
+	c->bss->slow_one_in = one_in;
 	link = attach(c->maps.slow);
 	while (now_ns() - from < seconds * NSEC && !c->bss->nr_exits)
 		charge(OTHER, 8, 64);
@@ -484,21 +485,28 @@ static void test_slow(void)
 	long long calls;
 	uint32_t kind;
 
-	kind = slow_ends(200, 20, &calls);
+	kind = slow_ends(200, 0, 20, &calls);
 	ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls < 20,
 		"calls of 200 ms: ejected (kind %u) after %lld", kind, calls);
 	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-slow"),
 		"last_exit says so");
+	kind = slow_ends(800, 0, 20, &calls);
+	ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls < 20,
+		"calls of 800 ms: ejected (kind %u) after %lld", kind, calls);
+	kind = slow_ends(800, 60, 60, &calls);
+	ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls > 60,
+		"one call in 60 of 800 ms: ejected (kind %u) after %lld", kind,
+		calls);
 	if (!debug_kernel()) {
-		kind = slow_ends(2, 20, &calls);
+		kind = slow_ends(2, 0, 20, &calls);
 		ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls >= 100,
 			"more than a hundred calls a second of 2 ms: ejected (kind %u) after %lld",
 			kind, calls);
 	}
-	kind = slow_ends(0, 5, &calls);
+	kind = slow_ends(0, 0, 5, &calls);
 	ktap_ok(!kind && calls > 100, "quick calls: not (%lld)", calls);
 	write_file(SLOW_USEC, "0");
-	kind = slow_ends(200, 5, &calls);
+	kind = slow_ends(200, 0, 5, &calls);
 	write_file(SLOW_USEC, "1000");
 	ktap_ok(!kind && calls > 3, "not watched: not (%lld of 200 ms)", calls);
 }

@@ -137,13 +137,17 @@ MCX_OPS(waits) = {
 	.name		= "waits",
 };
 
-/* slow: each batch takes so long. */
+/* slow: each batch takes so long, or one in so many. */
 __u32 slow_ms;
+__u32 slow_one_in;
 
 unsigned int MCX_MEMBER(slow_charged, struct mem_cgroup *memcg,
 			unsigned int nr_pages)
 {
-	__sync_fetch_and_add(&nr_charged, 1);
+	__u64 nr = __sync_fetch_and_add(&nr_charged, 1);
+
+	if (slow_one_in && nr % slow_one_in)
+		return 0;
 	if (slow_ms < 10)
 		spin_brief(slow_ms);
 	else

@@ -19,6 +19,7 @@
 #include "policy_cases.h"
 
 #define CG	"mcx-test-swap"
+#define CHILD	CG "/child"
 #define OTHER	"mcx-test-swap-other"
 #define EJECT	"/sys/module/memcg_ext/parameters/eject"
 #define SYSRQ	"/proc/sysrq-trigger"
@@ -161,10 +162,33 @@ static void test_dead(void)
 	policy_cases_bpf__destroy(c);
 }
 
+/* It has no say any more, but one above it has. */
+static void test_outranked(void)
+{
+	struct policy_cases_bpf *c = few_load(CHILD), *next = few_load(CHILD);
+	struct policy_cases_bpf *above = few_load(CG);
+	struct bpf_link *link = attach(c->maps.gives_up), *upper;
+	int err;
+
+	charge(CHILD, 1);
+	ended(c, MCX_EXIT_ERROR_BPF, "had enough\nname forged");
+	upper = attach(above->maps.fixed);
+	err = bpf_link__update_map(link, next->maps.fixed);
+	ktap_ok(link && upper && err == -EPERM && in_effect(CHILD, "fixed /" CG "\n"),
+		"what was ejected is not replaced where one above allows none (%s)",
+		strerror(-err));
+	bpf_link__destroy(upper);
+	bpf_link__destroy(link);
+	policy_cases_bpf__destroy(above);
+	policy_cases_bpf__destroy(next);
+	policy_cases_bpf__destroy(c);
+}
+
 static void check_ejected(const char *how, const char *file, const char *text,
 			  const char *msg)
 {
 	struct policy_cases_bpf *c[2] = { few_load(CG), few_load(OTHER) };
+	struct policy_cases_bpf *spare;
 	struct bpf_link *link[2], *again;
 	pid_t pid;
 	int err;
@@ -185,6 +209,11 @@ static void check_ejected(const char *how, const char *file, const char *text,
 	ktap_ok(!c[0]->bss->nr_charged && !waitpid(pid, NULL, WNOHANG),
 		"they are not asked any more");
 	end_task(pid);
+	spare = few_load(CG);
+	err = bpf_link__update_map(link[0], spare->maps.fixed);
+	ktap_ok(err == -EPERM && !spare->bss->nr_exits && in_effect(CG, ""),
+		"nor replaced by others (%s)", strerror(-err));
+	policy_cases_bpf__destroy(spare);
 	bpf_link__destroy(link[0]);
 	again = attach(c[0]->maps.fixed);
 	ktap_ok(again, "with its link closed one can be attached again");
@@ -227,6 +256,11 @@ int main(void)
 	test_swaps();
 	test_refused();
 	test_dead();
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(CHILD);
+	test_outranked();
+	cg_remove(CHILD);
+	cg_write(CG, "cgroup.subtree_control", "-memory");
 	test_eject();
 	cg_remove(CG);
 	cg_remove(OTHER);

@@ -103,7 +103,7 @@ splats=(
 )
 
 echo "TAP version 13"
-echo "1..$((${#splats[@]} + 43))"
+echo "1..$((${#splats[@]} + 46))"
 options=()
 reset
 
@@ -240,6 +240,16 @@ expect "3 1 0 2" "the kernel complained" "what upset the kernel has no second ru
 second
 sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=124/; s/note=.*/note=killed after 5 s/' "$dir/tap.log"
 expect "2 2 0 2" "killed after 5 s" "nor what hung"
+
+second 's/ok 2 b/ok 2 b # SKIP no swap/'
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "a case that is skipped the second time has not passed"
+second 's/1\.\.2/1..1/' '/ok 2 b/d'
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=1/' "$dir/tap.log"
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "nor has one that is not planned there"
+second
+sed -i 's/ok 2 b/not ok 2 b/; s/rc=0/rc=139/' "$dir/tap.log"
+expect "2 1 0 2" "not ok 1 t # 0.5 s" "a test that crashed has no second run"
 
 # named NAME WHAT: that is what --again says.
 named() {
