@@ -34,6 +34,16 @@
 #define MCX_RECLAIM_PROACTIVE	BIT(2)
 
 /*
+ * 7.x has kfuncs for memory cgroups, which came in the release that began to export
+ * __memcg_memory_event(). Goes when 6.12 is no longer supported.
+ */
+#ifdef HAVE_EXPORT___memcg_memory_event
+#define MCX_NEEDS_MEMCG_KFUNCS	0
+#else
+#define MCX_NEEDS_MEMCG_KFUNCS	1
+#endif
+
+/*
  * Nanoseconds that a task was ready to run and did not. Debian, Fedora, Ubuntu
  * have SCHED_INFO; without it nobody is believed to have waited.
  */

@@ -20,7 +20,7 @@
  * @MCX_FEAT_THREADS: threads can be told to be critical, normal or batch
  * @MCX_FEAT_OWNER: who owns a lock that others wait for goes first
  * @MCX_FEAT_OVERRUN: overrun=: nobody reclaims at memory.max in the middle of the kernel
- * @MCX_FEAT_KFUNCS: policies can use kfuncs of the kernel's own
+ * @MCX_FEAT_KFUNCS: policies can use kfuncs of the kernel's own, or what stands for them
  * @MCX_NR_FEATURES: how many there are
  */
 enum mcx_feature {

@@ -146,6 +146,16 @@ BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
 BTF_ID_FLAGS(func, mcx_bpf_thread_class, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_set_thread_class, KF_TRUSTED_ARGS)
+#if MCX_NEEDS_MEMCG_KFUNCS
+/* See kfunc_memcg.c. */
+BTF_ID_FLAGS(func, bpf_get_root_mem_cgroup, KF_ACQUIRE | KF_RET_NULL)
+BTF_ID_FLAGS(func, bpf_get_mem_cgroup, KF_ACQUIRE | KF_RET_NULL | KF_RCU)
+BTF_ID_FLAGS(func, bpf_put_mem_cgroup, KF_RELEASE)
+BTF_ID_FLAGS(func, bpf_mem_cgroup_usage, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_mem_cgroup_memory_events, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_mem_cgroup_vm_events, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_mem_cgroup_page_state, KF_TRUSTED_ARGS)
+#endif
 BTF_KFUNCS_END(mcx_kfunc_ids_any)
 
 /*

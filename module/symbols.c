@@ -34,6 +34,8 @@ static unsigned long long mcx_runtime_at_tick(struct task_struct *task)
 
 DEFINE_STATIC_CALL(mcx_task_runtime, mcx_runtime_at_tick);
 DEFINE_STATIC_CALL_NULL(mcx_page_state, mcx_proto_page_state);
+DEFINE_STATIC_CALL_NULL(mcx_page_state_output, mcx_proto_page_state);
+DEFINE_STATIC_CALL_NULL(mcx_memcg_events, mcx_proto_memcg_events);
 DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DEFINE_STATIC_CALL_NULL(mcx_force_charge, mcx_proto_force_charge);
@@ -42,6 +44,7 @@ DEFINE_STATIC_CALL_NULL(mcx_btf_vmlinux, mcx_proto_btf_vmlinux);
 DEFINE_STATIC_CALL_NULL(mcx_btf_name, mcx_proto_btf_name);
 
 static bool has_btf;
+static bool has_memcg_stat;
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -166,6 +169,32 @@ bool mcx_symbols_btf(void)
 }
 
 /**
+ * mcx_symbols_memcg_stat() - can what memory.stat counts be read
+ *
+ * Context: Any.
+ * Return: false if mcx_page_state_output and mcx_memcg_events must not be called; so it
+ * is where the kernel has kfuncs for that.
+ */
+bool mcx_symbols_memcg_stat(void)
+{
+	return has_memcg_stat;
+}
+
+static void mcx_symbols_kfuncs(void)
+{
+	has_btf = mcx_bind(mcx_btf_vmlinux, "bpf_get_btf_vmlinux",
+			   MCX_FEAT_KFUNCS);
+	has_btf &= mcx_bind(mcx_btf_name, "btf_name_by_offset",
+			    MCX_FEAT_KFUNCS);
+	if (!MCX_NEEDS_MEMCG_KFUNCS)
+		return;
+	has_memcg_stat = mcx_bind(mcx_page_state_output,
+				  "memcg_page_state_output", MCX_FEAT_KFUNCS);
+	has_memcg_stat &= mcx_bind(mcx_memcg_events, "memcg_events",
+				   MCX_FEAT_KFUNCS);
+}
+
+/**
  * mcx_symbols_init() - find all functions that are called
  *
  * Context: Process, from module init only.
@@ -184,10 +213,7 @@ int mcx_symbols_init(void)
 		mcx_bind(mcx_file_notify, "cgroup_file_notify",
 			 MCX_FEAT_NOTIFY);
 	mcx_symbols_cpu();
-	has_btf = mcx_bind(mcx_btf_vmlinux, "bpf_get_btf_vmlinux",
-			   MCX_FEAT_KFUNCS);
-	has_btf &= mcx_bind(mcx_btf_name, "btf_name_by_offset",
-			    MCX_FEAT_KFUNCS);
+	mcx_symbols_kfuncs();
 	mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_flush_stats, "mem_cgroup_flush_stats", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_wake_flushers, "wakeup_flusher_threads", MCX_FEAT_FLUSH);

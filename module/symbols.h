@@ -14,6 +14,7 @@ unsigned long mcx_symbol_find(const char *name);
 bool mcx_symbol_range(const char *name, unsigned long *from,
 		      unsigned long *size);
 bool mcx_symbols_btf(void);
+bool mcx_symbols_memcg_stat(void);
 int mcx_symbols_init(void);
 
 /*
@@ -32,6 +33,7 @@ void mcx_proto_account_field(struct cgroup *cgrp, enum cpu_usage_stat index,
 			     u64 delta_exec);
 unsigned long long mcx_proto_task_runtime(struct task_struct *task);
 unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
+unsigned long mcx_proto_memcg_events(struct mem_cgroup *memcg, int event);
 void mcx_proto_flush_stats(struct mem_cgroup *memcg);
 void mcx_proto_wake_flushers(enum wb_reason reason);
 void mcx_proto_force_charge(struct page_counter *counter,
@@ -47,6 +49,8 @@ DECLARE_STATIC_CALL(mcx_account_cputime, mcx_proto_account_cputime);
 DECLARE_STATIC_CALL(mcx_account_field, mcx_proto_account_field);
 DECLARE_STATIC_CALL(mcx_task_runtime, mcx_proto_task_runtime);
 DECLARE_STATIC_CALL(mcx_page_state, mcx_proto_page_state);
+DECLARE_STATIC_CALL(mcx_page_state_output, mcx_proto_page_state);
+DECLARE_STATIC_CALL(mcx_memcg_events, mcx_proto_memcg_events);
 DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DECLARE_STATIC_CALL(mcx_force_charge, mcx_proto_force_charge);

@@ -39,8 +39,11 @@ static const char * const allowed_kfuncs[] = {
 
 /* And of these not: they run beside the policy. */
 static const char refused_kfuncs[] = "bpf_task_work_";
-/* Our own. */
-static const char own_kfuncs[] = "mcx_bpf_";
+/* Our own, some of them under the kernel's names; see kfunc_memcg.c. */
+static const char * const own_kfuncs[] = {
+	"mcx_bpf_", "bpf_get_mem_cgroup", "bpf_get_root_mem_cgroup",
+	"bpf_mem_cgroup_", "bpf_put_mem_cgroup",
+};
 
 static const struct bpf_func_proto *
 mcx_get_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
@@ -86,16 +89,22 @@ static const char *mcx_kfunc_name(const struct btf *btf, s32 id)
 	return t ? static_call(mcx_btf_name)(btf, t->name_off) : NULL;
 }
 
-static bool mcx_kernel_kfunc_allowed(const char *name)
+static bool mcx_is_in_families(const char *name, const char * const *families,
+			       size_t n)
 {
-	int i;
+	size_t i;
 
-	if (strstarts(name, refused_kfuncs))
-		return false;
-	for (i = 0; i < ARRAY_SIZE(allowed_kfuncs); i++)
-		if (strstarts(name, allowed_kfuncs[i]))
+	for (i = 0; i < n; i++)
+		if (strstarts(name, families[i]))
 			return true;
 	return false;
+}
+
+static bool mcx_kernel_kfunc_allowed(const char *name)
+{
+	return !strstarts(name, refused_kfuncs) &&
+	       mcx_is_in_families(name, allowed_kfuncs,
+				  ARRAY_SIZE(allowed_kfuncs));
 }
 
 /*
@@ -118,7 +127,8 @@ static const char *mcx_kfunc_refused(const struct bpf_insn *insn,
 	if (!name)
 		return unknown;
 	if (insn->off)
-		return strstarts(name, own_kfuncs) ? NULL : name;
+		return mcx_is_in_families(name, own_kfuncs,
+					  ARRAY_SIZE(own_kfuncs)) ? NULL : name;
 	return mcx_kernel_kfunc_allowed(name) ? NULL : name;
 }
 

@@ -26,6 +26,21 @@ extern int mcx_bpf_set_thread_class(struct task_struct *task,
 				    __u32 class) __ksym __weak;
 extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
 
+/* The kernel's, from 7.0 on; on older ones those of module/kfunc_memcg.c. */
+extern struct mem_cgroup *bpf_get_root_mem_cgroup(void) __ksym __weak;
+extern struct mem_cgroup *
+bpf_get_mem_cgroup(struct cgroup_subsys_state *css) __ksym __weak;
+extern void bpf_put_mem_cgroup(struct mem_cgroup *memcg) __ksym __weak;
+extern unsigned long bpf_mem_cgroup_usage(struct mem_cgroup *memcg) __ksym __weak;
+extern unsigned long
+bpf_mem_cgroup_memory_events(struct mem_cgroup *memcg,
+			     enum memcg_memory_event event) __ksym __weak;
+extern unsigned long
+bpf_mem_cgroup_vm_events(struct mem_cgroup *memcg,
+			 enum vm_event_item event) __ksym __weak;
+extern unsigned long
+bpf_mem_cgroup_page_state(struct mem_cgroup *memcg, int idx) __ksym __weak;
+
 /*
  * MCX_OPS(name) = { members };   the policy itself. The macro picks the type, so
  * that the same source is of use where upstream's own type is.
