@@ -24,6 +24,13 @@
 /* As the longest sleep of the kernel's own handler. */
 #define MCX_MAX_DELAY_MS	2000U
 
+/* The kernel's MEMCG_DELAY_PRECISION_SHIFT and MEMCG_DELAY_SCALING_SHIFT. */
+#define MCX_OVERAGE_SHIFT	20
+#define MCX_SCALING_SHIFT	14
+/* 64 times the limit: any delay is as long as it gets, and its square fits. */
+#define MCX_OVERAGE_MAX		(64ULL << MCX_OVERAGE_SHIFT)
+#define MCX_MIN_PENALTY_MS	10
+
 #define MCX_HIGH_REQUESTS	BPF_MEMCG_HIGH_DEFER_INLINE
 
 /*
@@ -55,6 +62,13 @@ static notrace bool mcx_call_begin(struct mcx_policy *p)
 skip:
 	this_cpu_inc(p->stat->skipped);
 	return false;
+}
+
+/* One member is done, another begins. */
+static notrace void mcx_call_next(struct mcx_policy *p)
+{
+	mcx_watch_end(p);
+	mcx_watch_begin(p);
 }
 
 static notrace void mcx_call_end(struct mcx_policy *p)
@@ -153,6 +167,51 @@ static notrace bool mcx_batch_fits(struct page_counter *counter,
 	return true;
 }
 
+/* How far above memory.high, in 1/2^20 of that; calculate_overage() of the kernel. */
+static notrace u64 mcx_overage(struct page_counter *counter, unsigned int extra)
+{
+	unsigned long usage = page_counter_read(counter);
+	unsigned long high = READ_ONCE(counter->high);
+	u64 over = max_t(u64, usage > high ? usage - high : 0, extra);
+
+	over = div64_u64(over << MCX_OVERAGE_SHIFT, max(high, 1UL));
+	return min(over, MCX_OVERAGE_MAX);
+}
+
+/* calculate_high_delay() of the kernel, which does not sleep for less than 10 ms. */
+static notrace unsigned int mcx_penalty_ms(u64 overage, unsigned int nr_pages)
+{
+	u64 ms = overage * overage * MSEC_PER_SEC >>
+		 (MCX_OVERAGE_SHIFT + MCX_SCALING_SHIFT);
+
+	ms = ms * nr_pages / MCX_BATCH;
+	return ms < MCX_MIN_PENALTY_MS ? 0 : min(ms, (u64)MCX_MAX_DELAY_MS);
+}
+
+/* How long current shall wait for what the policy adds to overages, here and above. */
+static notrace unsigned int mcx_call_over_high(struct mcx_policy *p,
+					       struct mem_cgroup *memcg,
+					       unsigned int nr_pages)
+{
+	struct mcx_memcg *at = READ_ONCE(p->at);
+	struct cgroup_subsys_state *css = &memcg->css;
+	unsigned int extra;
+	u64 overage = 0;
+
+	for (; css; css = css->parent) {
+		memcg = mem_cgroup_from_css(css);
+		this_cpu_inc(p->stat->over_high);
+		extra = p->ops->memcg_nr_pages_over_high(memcg);
+		if (extra)
+			overage = max(overage, mcx_overage(&memcg->memory, extra));
+		nr_pages = max(nr_pages, extra);
+		if (!at || memcg == at->memcg)
+			break;
+		mcx_call_next(p);
+	}
+	return mcx_penalty_ms(overage, nr_pages);
+}
+
 /**
  * mcx_call_charged() - tell of a batch, and hear how long the task shall wait
  * @m: the cgroup that is charged
@@ -165,13 +224,19 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 				      unsigned int nr_pages)
 {
 	struct mcx_policy *p = mcx_call_policy(m);
-	unsigned int delay;
+	unsigned int delay = 0;
 
-	if (!p || !p->ops->memcg_charged ||
+	if (!p || (!p->ops->memcg_charged && !p->ops->memcg_nr_pages_over_high) ||
 	    !mcx_batch_fits(m->counter, nr_pages) || !mcx_call_begin(p))
 		return 0;
-	this_cpu_inc(p->stat->memcg_charged);
-	delay = p->ops->memcg_charged(m->memcg, nr_pages);
+	if (p->ops->memcg_charged) {
+		this_cpu_inc(p->stat->memcg_charged);
+		delay = p->ops->memcg_charged(m->memcg, nr_pages);
+		if (p->ops->memcg_nr_pages_over_high)
+			mcx_call_next(p);
+	}
+	if (p->ops->memcg_nr_pages_over_high)
+		delay = max(delay, mcx_call_over_high(p, m->memcg, nr_pages));
 	mcx_call_end(p);
 	return min(delay, MCX_MAX_DELAY_MS);
 }

@@ -205,6 +205,19 @@ struct memcg_ext_ops {
 
 	/** @name: letters, digits, '_' and '.'; what lists and messages say. */
 	char name[MCX_OPS_NAME_LEN];
+
+	/**
+	 * @memcg_nr_pages_over_high: By how many pages shall @memcg be taken to be
+	 * above its memory.high, though it may be below? Asked at each batch, of the
+	 * cgroup that is charged and of those above it up to the policy's own. The
+	 * kernel's formula (mem_find_max_overage() and calculate_high_delay()) turns
+	 * the largest, in relation to memory.high, into a delay, which counts as one
+	 * of @memcg_charged; so where there is no memory.high there is none.
+	 *
+	 * Context: as @memcg_charged.
+	 * Absent: 0.
+	 */
+	unsigned int (*memcg_nr_pages_over_high)(struct mem_cgroup *memcg);
 };
 
 #endif /* MCX_OPS_H */

@@ -516,6 +516,12 @@ static unsigned int memcg_ext_ops__memcg_charged(struct mem_cgroup *memcg,
 	return 0;
 }
 
+static unsigned int
+memcg_ext_ops__memcg_nr_pages_over_high(struct mem_cgroup *memcg)
+{
+	return 0;
+}
+
 static void memcg_ext_ops__level(struct mem_cgroup *memcg, u32 level, u32 old)
 {
 }
@@ -532,6 +538,7 @@ static void memcg_ext_ops__exit(const struct mcx_exit_info *info)
 static struct memcg_ext_ops __bpf_ops_memcg_ext_ops = {
 	.high_policy = memcg_ext_ops__high_policy,
 	.memcg_charged = memcg_ext_ops__memcg_charged,
+	.memcg_nr_pages_over_high = memcg_ext_ops__memcg_nr_pages_over_high,
 	.level = memcg_ext_ops__level,
 	.init = memcg_ext_ops__init,
 	.exit = memcg_ext_ops__exit,
@@ -603,6 +610,7 @@ static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
 		sum.high_policy += READ_ONCE(one->high_policy);
 		sum.memcg_charged += READ_ONCE(one->memcg_charged);
 		sum.level += READ_ONCE(one->level);
+		sum.over_high += READ_ONCE(one->over_high);
 		sum.skipped += READ_ONCE(one->skipped);
 		sum.slow_all += READ_ONCE(one->slow_all);
 	}
@@ -633,9 +641,9 @@ static void mcx_policy_show(struct seq_file *s, struct mcx_policy *p)
 	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
 		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
 		   p->ops->timeout_ms);
-	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu skipped=%llu slow=%llu\n",
-		   sum.high_policy, sum.memcg_charged, sum.level, sum.skipped,
-		   sum.slow_all);
+	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
+		   sum.high_policy, sum.memcg_charged, sum.level, sum.over_high);
+	seq_printf(s, " skipped=%llu slow=%llu\n", sum.skipped, sum.slow_all);
 }
 
 /**

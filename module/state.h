@@ -72,6 +72,7 @@ enum mcx_memcg_flag {
  * @high_policy: that member
  * @memcg_charged: that member
  * @level: that member
+ * @over_high: memcg_nr_pages_over_high
  * @skipped: calls that were not made: NMI, interrupts off, or a policy was
  *	running on that CPU
  * @slow_all: calls that took too long
@@ -89,6 +90,7 @@ struct mcx_policy_stat {
 	u64 high_policy;
 	u64 memcg_charged;
 	u64 level;
+	u64 over_high;
 	u64 skipped;
 	u64 slow_all;
 	u64 began;

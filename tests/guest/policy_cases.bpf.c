@@ -161,6 +161,22 @@ MCX_OPS(slow) = {
 	.name		= "slow",
 };
 
+/* over: as if usage were so far above memory.high, here or in a cgroup above. */
+__u32 over_pages;
+__u64 over_id;		/* where */
+
+unsigned int MCX_MEMBER(over_pages_of, struct mem_cgroup *memcg)
+{
+	__sync_fetch_and_add(&nr_charged, 1);
+	return mcx_bpf_memcg_id(memcg) == over_id ? over_pages : 0;
+}
+
+MCX_OPS(over) = {
+	.memcg_nr_pages_over_high = (void *)over_pages_of,
+	.exit		= (void *)cases_exit,
+	.name		= "over",
+};
+
 /* levels: is told of them one by one, and takes its time. */
 __u64 nr_levels;
 __u64 nr_at_once;	/* told while it was still being told another */

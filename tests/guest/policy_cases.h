@@ -7,6 +7,7 @@
 
 #include "lib.h"
 #include "libpolicy.h"
+#include "ops.h"
 #include "policy_cases.skel.h"
 
 /* A fresh copy of the cases, attached nowhere; @cg is where all of them go. */
@@ -25,6 +26,7 @@ static inline struct policy_cases_bpf *cases_open(const char *cg)
 	c->struct_ops.defers->cgroup_id = id;
 	c->struct_ops.waits->cgroup_id = id;
 	c->struct_ops.levels->cgroup_id = id;
+	c->struct_ops.over->cgroup_id = id;
 	c->struct_ops.slow->cgroup_id = id;
 	c->struct_ops.asks->cgroup_id = id;
 	c->struct_ops.classes->cgroup_id = id;
@@ -53,6 +55,17 @@ static inline struct policy_cases_bpf *cases_load(const char *cg)
 
 	cases_ready(c);
 	return c;
+}
+
+/* Nothing but @only: the others take long to be verified. */
+static inline void cases_only(struct policy_cases_bpf *c, struct bpf_map *only)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, c->obj)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			bpf_map__set_autocreate(map, map == only);
+	cases_ready(c);
 }
 
 static inline struct bpf_link *attach(struct bpf_map *map)
