@@ -307,7 +307,8 @@ static void run_on(int cpu)
 
 static void test_twice(void)
 {
-	struct policy_cases_bpf *c = cases_load(TOP), *other = cases_load(TOP);
+	struct policy_cases_bpf *c = cases_load_with(TOP, "waits");
+	struct policy_cases_bpf *other = cases_load_with(TOP, "waits");
 	struct bpf_link *link, *second;
 
 	c->bss->init_may_go = 1;
@@ -340,7 +341,7 @@ static void test_too_late(void)
 	int err;
 
 	cg_create(BRIEF);
-	c = cases_load(BRIEF);
+	c = cases_load_with(BRIEF, "waits");
 	run_on(1);
 	pid = fork();
 	if (!pid) {
@@ -462,7 +463,7 @@ static void test_foreign(void)
 /* How it ends if each call, or one in so many, takes @ms; 0: not within @seconds. */
 static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *calls)
 {
-	struct policy_cases_bpf *c = cases_load(OTHER);
+	struct policy_cases_bpf *c = cases_load_with(OTHER, "slow");
 	uint64_t from = now_ns();
 	struct bpf_link *link;
 	uint32_t kind;
@@ -515,7 +516,7 @@ static void test_slow(void)
 /* Both workers serve the cgroup while the policy is being told. */
 static void test_level(void)
 {
-	struct policy_cases_bpf *c = cases_load(TOP);
+	struct policy_cases_bpf *c = cases_load_with(TOP, "levels");
 	struct bpf_link *link;
 	pid_t pid[2];
 	int i;

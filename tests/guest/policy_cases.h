@@ -10,7 +10,10 @@
 #include "ops.h"
 #include "policy_cases.skel.h"
 
-/* A fresh copy of the cases, attached nowhere; @cg is where all of them go. */
+/*
+ * A fresh copy of the cases, attached nowhere; @cg is where all of them go. Without those
+ * that spin, which take long to be verified.
+ */
 static inline struct policy_cases_bpf *cases_open(const char *cg)
 {
 	struct policy_cases_bpf *c = policy_cases_bpf__open();
@@ -36,6 +39,9 @@ static inline struct policy_cases_bpf *cases_open(const char *cg)
 	bpf_map__set_autocreate(c->maps.bad_timeout, false);
 	bpf_map__set_autocreate(c->maps.bad_both, false);
 	bpf_map__set_autocreate(c->maps.asks, false);
+	bpf_map__set_autocreate(c->maps.waits, false);
+	bpf_map__set_autocreate(c->maps.levels, false);
+	bpf_map__set_autocreate(c->maps.slow, false);
 	return c;
 }
 
@@ -57,7 +63,17 @@ static inline struct policy_cases_bpf *cases_load(const char *cg)
 	return c;
 }
 
-/* Nothing but @only: the others take long to be verified. */
+/* And with @name, one of these. */
+static inline struct policy_cases_bpf *cases_load_with(const char *cg, const char *name)
+{
+	struct policy_cases_bpf *c = cases_open(cg);
+
+	bpf_map__set_autocreate(bpf_object__find_map_by_name(c->obj, name), true);
+	cases_ready(c);
+	return c;
+}
+
+/* Nothing but @only. */
 static inline void cases_only(struct policy_cases_bpf *c, struct bpf_map *only)
 {
 	struct bpf_map *map;

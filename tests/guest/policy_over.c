@@ -20,7 +20,7 @@
 #define TOP	"mcx-test-over"
 #define CHILD	TOP "/child"
 #define HIGH	4096		/* pages; memory.high of both */
-#define CALLS	10
+#define CALLS	5
 
 /* Milliseconds that a system call waits in which two batches are charged, at least one. */
 static double call_ms(void)

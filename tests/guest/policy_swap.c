@@ -26,21 +26,6 @@
 #define SWAPS	30
 #define BATCH	64
 
-/* Of the cases those that are needed here: the others take long to be verified. */
-static struct policy_cases_bpf *few_load(const char *cg)
-{
-	struct policy_cases_bpf *c = cases_open(cg);
-	struct bpf_map *map;
-
-	bpf_object__for_each_map(map, c->obj)
-		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
-			bpf_map__set_autocreate(map, map == c->maps.fixed ||
-						map == c->maps.gives_up ||
-						map == c->maps.refuses);
-	cases_ready(c);
-	return c;
-}
-
 static void charge(const char *cg, size_t mib)
 {
 	waitpid(charger(cg, mib, BATCH, 1), NULL, 0);
@@ -67,7 +52,7 @@ static bool ended(struct policy_cases_bpf *c, uint32_t kind, const char *msg)
 /* Two take turns. */
 static void test_swaps(void)
 {
-	struct policy_cases_bpf *c[2] = { few_load(CG), few_load(CG) };
+	struct policy_cases_bpf *c[2] = { cases_load(CG), cases_load(CG) };
 	long long calls, batches;
 	struct bpf_link *link;
 	int i, err = 0;
@@ -106,7 +91,7 @@ static void test_swaps(void)
 
 static void test_refused(void)
 {
-	struct policy_cases_bpf *c = few_load(CG), *other = few_load(OTHER);
+	struct policy_cases_bpf *c = cases_load(CG), *other = cases_load(OTHER);
 	struct bpf_link *link = attach(c->maps.fixed), *second;
 	int err;
 
@@ -133,7 +118,7 @@ static void test_refused(void)
 /* What was ejected, or has lost its cgroup. */
 static void test_dead(void)
 {
-	struct policy_cases_bpf *c = few_load(CG), *next = few_load(CG);
+	struct policy_cases_bpf *c = cases_load(CG), *next = cases_load(CG);
 	struct bpf_link *link = attach(c->maps.gives_up);
 	int err;
 
@@ -147,7 +132,7 @@ static void test_dead(void)
 		"another one takes its place (%s)", strerror(-err));
 	policy_cases_bpf__destroy(c);
 
-	c = few_load(CG);
+	c = cases_load(CG);
 	cg_remove(CG);
 	ktap_ok(ended(next, MCX_EXIT_CGROUP,
 		      "its cgroup was removed, or lost the memory controller"),
@@ -165,8 +150,8 @@ static void test_dead(void)
 /* It has no say any more, but one above it has. */
 static void test_outranked(void)
 {
-	struct policy_cases_bpf *c = few_load(CHILD), *next = few_load(CHILD);
-	struct policy_cases_bpf *above = few_load(CG);
+	struct policy_cases_bpf *c = cases_load(CHILD), *next = cases_load(CHILD);
+	struct policy_cases_bpf *above = cases_load(CG);
 	struct bpf_link *link = attach(c->maps.gives_up), *upper;
 	int err;
 
@@ -187,7 +172,7 @@ static void test_outranked(void)
 static void check_ejected(const char *how, const char *file, const char *text,
 			  const char *msg)
 {
-	struct policy_cases_bpf *c[2] = { few_load(CG), few_load(OTHER) };
+	struct policy_cases_bpf *c[2] = { cases_load(CG), cases_load(OTHER) };
 	struct policy_cases_bpf *spare;
 	struct bpf_link *link[2], *again;
 	pid_t pid;
@@ -209,7 +194,7 @@ static void check_ejected(const char *how, const char *file, const char *text,
 	ktap_ok(!c[0]->bss->nr_charged && !waitpid(pid, NULL, WNOHANG),
 		"they are not asked any more");
 	end_task(pid);
-	spare = few_load(CG);
+	spare = cases_load(CG);
 	err = bpf_link__update_map(link[0], spare->maps.fixed);
 	ktap_ok(err == -EPERM && !spare->bss->nr_exits && in_effect(CG, ""),
 		"nor replaced by others (%s)", strerror(-err));
@@ -225,7 +210,7 @@ static void check_ejected(const char *how, const char *file, const char *text,
 
 static void test_eject(void)
 {
-	struct policy_cases_bpf *c = few_load(CG);
+	struct policy_cases_bpf *c = cases_load(CG);
 	struct bpf_link *link = attach(c->maps.fixed);
 	int err[3];
 
