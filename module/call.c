@@ -185,7 +185,7 @@ static notrace unsigned int mcx_penalty_ms(u64 overage, unsigned int nr_pages)
 		 (MCX_OVERAGE_SHIFT + MCX_SCALING_SHIFT);
 
 	ms = ms * nr_pages / MCX_BATCH;
-	return ms < MCX_MIN_PENALTY_MS ? 0 : min(ms, (u64)MCX_MAX_DELAY_MS);
+	return ms < MCX_MIN_PENALTY_MS ? 0 : min_t(u64, ms, MCX_MAX_DELAY_MS);
 }
 
 /* How long current shall wait for what the policy adds to overages, here and above. */

@@ -280,7 +280,7 @@ static void mcx_policy_free(struct mcx_policy *p)
 static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
 {
 	pr_warn("policy %s refused (%d)%s\n", ops->name, err,
-		err == -EPERM ? ": one above does not allow others below, or all were ejected by hand" :
+		err == -EPERM ? ": forbidden by one above, or ejected by hand" :
 		err == -EBUSY ? ": that cgroup has one already" : "");
 }
 

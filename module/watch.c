@@ -97,8 +97,8 @@ void __init mcx_watch_init(void)
 /* What a call may take, in ns; 0: any time. */
 static notrace u64 mcx_watch_bound(void)
 {
-	return (u64)min(READ_ONCE(slow_usec), (unsigned int)USEC_PER_SEC) *
-	       NSEC_PER_USEC * slowness;
+	return min_t(u64, READ_ONCE(slow_usec), USEC_PER_SEC) * NSEC_PER_USEC *
+	       slowness;
 }
 
 /* Returns what the calls took in the mean that were not slow, if that is too much. */

@@ -105,6 +105,12 @@ static const struct lost {
 	  "kfuncs off kernel function bpf_get_btf_vmlinux not found\n" },
 	{ "btf_name_by_offset", MANAGES,
 	  "kfuncs off kernel function btf_name_by_offset not found\n" },
+	{ "memcg_page_state_output", MANAGES,
+	  "kfuncs off kernel function memcg_page_state_output not found\n",
+	  "__memcg_memory_event" },
+	{ "memcg_events", MANAGES,
+	  "kfuncs off kernel function memcg_events not found\n",
+	  "__memcg_memory_event" },
 	{ "ipmodify", MANAGES, "throttle degraded " },
 	{ "", MANAGES, .name = "nothing hidden" },
 };
