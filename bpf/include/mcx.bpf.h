@@ -27,7 +27,8 @@ extern int mcx_bpf_set_thread_class(struct task_struct *task,
 extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
 
 /* The kernel's, from 7.0 on; on older ones those of module/kfunc_memcg.c. */
-extern __ksym __weak struct mem_cgroup *bpf_get_root_mem_cgroup(void);
+extern struct mem_cgroup *bpf_get_root_mem_cgroup(void)
+	__ksym __weak;
 extern struct mem_cgroup *bpf_get_mem_cgroup(struct cgroup_subsys_state *css) __ksym __weak;
 extern void bpf_put_mem_cgroup(struct mem_cgroup *memcg) __ksym __weak;
 extern unsigned long bpf_mem_cgroup_usage(struct mem_cgroup *memcg) __ksym __weak;
