@@ -109,7 +109,8 @@ enum mcx_exit_kind {
 
 /**
  * struct mcx_exit_info - why a policy ended, as its exit is told
- * @code: the code of mcx_bpf_error(), the value that was refused, or 0
+ * @code: the code of mcx_bpf_error(), the value that was refused, microseconds of slow
+ *	calls, or 0
  * @kind: enum mcx_exit_kind
  * @msg: a sentence for people
  */

@@ -308,12 +308,14 @@ static void mcx_policy_undo_init(struct mcx_policy *p, int err)
 	mcx_policy_exit(p);
 }
 
-static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
+/* In the place of @old, if there is one. */
+static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg,
+			    struct mcx_policy *old)
 {
 	int ret;
 
 	/* First, so that init is not run for nothing. */
-	ret = mcx_state_may_attach(memcg);
+	ret = mcx_state_may_attach(memcg, old);
 	if (ret) {
 		mcx_warn_refused(p->ops, ret);
 		return ret;
@@ -321,7 +323,7 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg)
 	ret = mcx_policy_call_init(p, memcg);
 	if (ret)
 		return ret;
-	ret = mcx_state_attach(memcg, p);
+	ret = mcx_state_attach(memcg, p, old);
 	if (ret)
 		mcx_policy_undo_init(p, ret);
 	return ret;
@@ -343,8 +345,12 @@ static bool mcx_policy_is_listed(const struct memcg_ext_ops *ops)
 	return found;
 }
 
-/* What is wanted of @ops: on success with a reference to its cgroup's css. */
-static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops)
+/*
+ * The cgroup that @ops is for, with a reference to its css; the same as that of @old, if
+ * there is one.
+ */
+static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops,
+					   const struct mcx_policy *old)
 {
 	struct mem_cgroup *memcg;
 
@@ -354,9 +360,15 @@ static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops)
 		return ERR_PTR(-EBUSY);
 	}
 	memcg = mcx_memcg_by_id(ops->cgroup_id);
-	if (IS_ERR(memcg))
+	if (IS_ERR(memcg)) {
 		pr_warn("policy %s refused: no cgroup with the memory controller has the id %llu\n",
 			ops->name, ops->cgroup_id);
+	} else if (old && old->cgroup_id != cgroup_id(memcg->css.cgroup)) {
+		pr_warn("policy %s refused: it is for another cgroup than %s, which it would replace\n",
+			ops->name, old->ops->name);
+		css_put(&memcg->css);
+		return ERR_PTR(-EINVAL);
+	}
 	return memcg;
 }
 
@@ -372,12 +384,30 @@ static void mcx_policy_list(struct mcx_policy *p)
 			       "all policies were ejected when it was attached");
 }
 
-static int mcx_ops_reg(void *kdata, struct bpf_link *link)
+static int mcx_policy_attach(const struct memcg_ext_ops *ops,
+			     struct bpf_link *link, struct mcx_policy *old)
 {
-	const struct memcg_ext_ops *ops = kdata;
 	struct mem_cgroup *memcg;
 	struct mcx_policy *p;
 	int ret = -ENOMEM;
+
+	memcg = mcx_policy_memcg(ops, old);
+	if (IS_ERR(memcg))
+		return PTR_ERR(memcg);
+	p = mcx_policy_alloc(ops, link, memcg);
+	if (p)
+		ret = mcx_policy_start(p, memcg, old);
+	if (!ret)
+		mcx_policy_list(p);
+	else if (p)
+		mcx_policy_free(p);
+	css_put(&memcg->css);
+	return ret;
+}
+
+static int mcx_ops_reg(void *kdata, struct bpf_link *link)
+{
+	const struct memcg_ext_ops *ops = kdata;
 
 	/* Without a link nobody would own it, and it could never be replaced. */
 	if (!link) {
@@ -385,18 +415,7 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 			ops->name);
 		return -EOPNOTSUPP;
 	}
-	memcg = mcx_policy_memcg(ops);
-	if (IS_ERR(memcg))
-		return PTR_ERR(memcg);
-	p = mcx_policy_alloc(ops, link, memcg);
-	if (p)
-		ret = mcx_policy_start(p, memcg);
-	if (!ret)
-		mcx_policy_list(p);
-	else if (p)
-		mcx_policy_free(p);
-	css_put(&memcg->css);
-	return ret;
+	return mcx_policy_attach(ops, link, NULL);
 }
 
 static struct mcx_policy *mcx_policy_find(const struct bpf_link *link)
@@ -448,55 +467,18 @@ static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
 	mcx_policy_retire(p, "unloaded");
 }
 
-/* From @old to @p, which is up to that moment nobody's. */
-static int mcx_policy_replace(struct mcx_policy *old, struct mcx_policy *p,
-			      struct mem_cgroup *memcg)
-{
-	int ret;
-
-	if (old->cgroup_id != p->cgroup_id) {
-		pr_warn("policy %s refused: it is for another cgroup than %s, which it would replace\n",
-			p->ops->name, old->ops->name);
-		return -EINVAL;
-	}
-	ret = mcx_state_may_replace(old);
-	if (ret) {
-		mcx_warn_refused(p->ops, ret);
-		return ret;
-	}
-	ret = mcx_policy_call_init(p, memcg);
-	if (ret)
-		return ret;
-	ret = mcx_state_replace(old, p);
-	if (ret)
-		mcx_policy_undo_init(p, ret);
-	return ret;
-}
-
 /* A link gets another policy: there is one at any moment, the old one or the new one. */
 static int mcx_ops_update(void *kdata, void *old_kdata, struct bpf_link *link)
 {
-	struct mcx_policy *old = mcx_policy_find(link), *p;
-	const struct memcg_ext_ops *ops = kdata;
-	struct mem_cgroup *memcg;
-	int ret = -ENOMEM;
+	struct mcx_policy *old = mcx_policy_find(link);
+	int ret;
 
 	if (WARN_ON_ONCE(!old))
 		return -ENOENT;
-	memcg = mcx_policy_memcg(ops);
-	if (IS_ERR(memcg))
-		return PTR_ERR(memcg);
-	p = mcx_policy_alloc(ops, link, memcg);
-	if (p)
-		ret = mcx_policy_replace(old, p, memcg);
-	if (!ret) {
-		/* Nobody looks for the link of the two before this is over. */
-		mcx_policy_list(p);
+	/* Nobody looks for the link of the two before this is over. */
+	ret = mcx_policy_attach(kdata, link, old);
+	if (!ret)
 		mcx_policy_retire(old, "replaced by another");
-	} else if (p) {
-		mcx_policy_free(p);
-	}
-	css_put(&memcg->css);
 	return ret;
 }
 

@@ -682,17 +682,6 @@ static int mcx_allowed_above(struct mem_cgroup *memcg)
 	return 0;
 }
 
-static int mcx_may_attach(struct mem_cgroup *memcg)
-{
-	struct mcx_memcg *m = mcx_memcg_locked(memcg);
-
-	if (!mcx_hooks_possible())
-		return -EOPNOTSUPP;
-	if (m && m->attached)
-		return -EBUSY;
-	return mcx_allowed_above(memcg);
-}
-
 /*
  * A live one above or beside it was asked already. One that is over has no say in what is
  * attached above it, so that taking its place is like attaching anew; and what people
@@ -709,22 +698,37 @@ static int mcx_may_replace(struct mcx_policy *old)
 	return dead ? mcx_allowed_above(old->at->memcg) : 0;
 }
 
+static int mcx_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old)
+{
+	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+
+	if (old)
+		return mcx_may_replace(old);
+	if (!mcx_hooks_possible())
+		return -EOPNOTSUPP;
+	if (m && m->attached)
+		return -EBUSY;
+	return mcx_allowed_above(memcg);
+}
+
 static int mcx_state_attach_locked(struct mem_cgroup *memcg,
-				   struct mcx_policy *p)
+				   struct mcx_policy *p, struct mcx_policy *old)
 {
 	struct mcx_memcg *m;
 	int ret;
 
 	/* A reset was before this. */
 	mcx_apply_resets();
-	ret = mcx_may_attach(memcg);
+	ret = mcx_may_attach(memcg, old);
 	if (ret)
 		return ret;
-	m = mcx_memcg_get_locked(memcg);
+	m = old ? old->at : mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
 	m->attached = p;
 	WRITE_ONCE(p->at, m);
+	if (old)
+		WRITE_ONCE(old->at, NULL);
 	mcx_sync();
 	return 0;
 }
@@ -732,17 +736,18 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 /**
  * mcx_state_may_attach() - would a policy be refused here
  * @memcg: the cgroup
+ * @old: the one that is there and shall be replaced, or NULL
  *
  * Context: Process. May sleep.
  * Return: as mcx_state_attach(), which may fail all the same.
  */
-int mcx_state_may_attach(struct mem_cgroup *memcg)
+int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old)
 {
 	int ret;
 
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
-	ret = mcx_may_attach(memcg);
+	ret = mcx_may_attach(memcg, old);
 	mutex_unlock(&state_mutex);
 	return ret;
 }
@@ -751,68 +756,24 @@ int mcx_state_may_attach(struct mem_cgroup *memcg)
  * mcx_state_attach() - have a policy asked about a cgroup and all below
  * @memcg: the cgroup
  * @p: the policy
+ * @old: the one that is there and shall be replaced, as for mcx_state_detach(); or NULL
  *
- * Takes effect at once but for the hooks, which a work item attaches.
+ * Takes effect at once but for the hooks, which a work item attaches. Of each cgroup one
+ * of the two is asked at any moment, unless @old is over already.
  *
  * Context: Process. May sleep.
- * Return: 0; -EBUSY, there is one already; -EPERM, one above does not allow it;
- * -ENODEV, the cgroup is going; -ENOMEM; -EINTR; -EOPNOTSUPP if this kernel
- * lacks what that needs.
+ * Return: 0; -EBUSY, there is one already; -EPERM, one above does not allow it, or @old
+ * was ejected by hand; -ENODEV, the cgroup is going; -ENOMEM; -EINTR; -EOPNOTSUPP if this
+ * kernel lacks what that needs.
  */
-int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p)
+int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,
+		     struct mcx_policy *old)
 {
 	int ret;
 
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
-	ret = mcx_state_attach_locked(memcg, p);
-	mutex_unlock(&state_mutex);
-	return ret;
-}
-
-/**
- * mcx_state_replace() - have another policy asked where one is
- * @old: that one, as for mcx_state_detach()
- * @p: the policy
- *
- * Of each cgroup one of the two is asked at any moment, unless @old is over already.
- *
- * Context: Process. May sleep.
- * Return: 0; -ENODEV, the cgroup is gone; -EPERM, @old was ejected by hand, or for an
- * error, and one above allows none here meanwhile; -EINTR.
- */
-int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p)
-{
-	int ret;
-
-	if (mutex_lock_killable(&state_mutex))
-		return -EINTR;
-	mcx_apply_resets();
-	ret = mcx_may_replace(old);
-	if (!ret) {
-		old->at->attached = p;
-		WRITE_ONCE(p->at, old->at);
-		WRITE_ONCE(old->at, NULL);
-		mcx_sync();
-	}
-	mutex_unlock(&state_mutex);
-	return ret;
-}
-
-/**
- * mcx_state_may_replace() - would that be refused
- * @old: the one that is there
- *
- * Context: Process. May sleep.
- * Return: as mcx_state_replace(), which may fail all the same.
- */
-int mcx_state_may_replace(struct mcx_policy *old)
-{
-	int ret;
-
-	if (mutex_lock_killable(&state_mutex))
-		return -EINTR;
-	ret = mcx_may_replace(old);
+	ret = mcx_state_attach_locked(memcg, p, old);
 	mutex_unlock(&state_mutex);
 	return ret;
 }

@@ -404,10 +404,9 @@ enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
 int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 			bool privileged);
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
-int mcx_state_may_attach(struct mem_cgroup *memcg);
-int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p);
-int mcx_state_may_replace(struct mcx_policy *old);
-int mcx_state_replace(struct mcx_policy *old, struct mcx_policy *p);
+int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old);
+int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,
+		     struct mcx_policy *old);
 void mcx_state_detach(struct mcx_policy *p);
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		    const char *msg);

@@ -29,21 +29,17 @@
 #include "symbols.h"
 #include "verify.h"
 
-/* Families of the kernel's kfuncs that a member may call. */
+/* Families of kfuncs that a member may call: the kernel's, and our own. */
 static const char * const allowed_kfuncs[] = {
 	"bpf_cast_to_kern_ctx", "bpf_cgroup_", "bpf_cpumask_", "bpf_dynptr_",
 	"bpf_get_mem_cgroup", "bpf_get_root_mem_cgroup", "bpf_kptr_",
 	"bpf_mem_cgroup_", "bpf_obj_", "bpf_percpu_obj_", "bpf_put_mem_cgroup",
 	"bpf_rcu_read_", "bpf_rdonly_cast", "bpf_refcount_", "bpf_task_",
+	"mcx_bpf_",
 };
 
 /* And of these not: they run beside the policy. */
 static const char refused_kfuncs[] = "bpf_task_work_";
-/* Our own, some of them under the kernel's names; see kfunc_memcg.c. */
-static const char * const own_kfuncs[] = {
-	"mcx_bpf_", "bpf_get_mem_cgroup", "bpf_get_root_mem_cgroup",
-	"bpf_mem_cgroup_", "bpf_put_mem_cgroup",
-};
 
 static const struct bpf_func_proto *
 mcx_get_func_proto(enum bpf_func_id func_id, const struct bpf_prog *prog)
@@ -89,22 +85,16 @@ static const char *mcx_kfunc_name(const struct btf *btf, s32 id)
 	return t ? static_call(mcx_btf_name)(btf, t->name_off) : NULL;
 }
 
-static bool mcx_is_in_families(const char *name, const char * const *families,
-			       size_t n)
+static bool mcx_kfunc_allowed(const char *name)
 {
-	size_t i;
+	int i;
 
-	for (i = 0; i < n; i++)
-		if (strstarts(name, families[i]))
+	if (strstarts(name, refused_kfuncs))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(allowed_kfuncs); i++)
+		if (strstarts(name, allowed_kfuncs[i]))
 			return true;
 	return false;
-}
-
-static bool mcx_kernel_kfunc_allowed(const char *name)
-{
-	return !strstarts(name, refused_kfuncs) &&
-	       mcx_is_in_families(name, allowed_kfuncs,
-				  ARRAY_SIZE(allowed_kfuncs));
 }
 
 /*
@@ -126,10 +116,7 @@ static const char *mcx_kfunc_refused(const struct bpf_insn *insn,
 	name = IS_ERR_OR_NULL(btf) ? NULL : mcx_kfunc_name(btf, insn->imm);
 	if (!name)
 		return unknown;
-	if (insn->off)
-		return mcx_is_in_families(name, own_kfuncs,
-					  ARRAY_SIZE(own_kfuncs)) ? NULL : name;
-	return mcx_kernel_kfunc_allowed(name) ? NULL : name;
+	return mcx_kfunc_allowed(name) ? NULL : name;
 }
 
 /* What an instruction does that no member may; NULL: nothing. */

@@ -7,11 +7,8 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-MCX_EXIT_DEFINE();
-
 #define NR_ITEMS	300	/* more than there are, of either kind */
 
-__u64 nr_calls;
 __u64 usage;
 __u64 high_events;
 __u64 bad_event;
@@ -69,18 +66,11 @@ unsigned int MCX_MEMBER(reads_charged, struct mem_cgroup *memcg,
 	faults = bpf_mem_cgroup_vm_events(memcg, PGFAULT);
 	if (!nr_states)
 		count_items(memcg);
-	__sync_fetch_and_add(&nr_calls, 1);
 	return 0;
-}
-
-void MCX_MEMBER(reads_exit, const struct mcx_exit_info *info)
-{
-	MCX_EXIT_RECORD(info);
 }
 
 MCX_OPS(reads) = {
 	.init		= (void *)reads_init,
 	.memcg_charged	= (void *)reads_charged,
-	.exit		= (void *)reads_exit,
 	.name		= "reads",
 };

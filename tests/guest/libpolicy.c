@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include <bpf/libbpf.h>
@@ -21,6 +22,14 @@ uint64_t cg_id(const char *cg)
 
 	cg_path(path, sizeof(path), cg, NULL);
 	return stat(path, &st) ? 0 : st.st_ino;
+}
+
+bool policy_in_effect(const char *cg, const char *line)
+{
+	char path[256], buf[4096];
+
+	cg_path(path, sizeof(path), cg, "memory.ext.policy");
+	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
 }
 
 static struct bpf_map *struct_ops_map(struct bpf_object *obj)

@@ -6,6 +6,7 @@
 #ifndef MCX_TEST_LIBPOLICY_H
 #define MCX_TEST_LIBPOLICY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct bpf_link;
@@ -13,6 +14,9 @@ struct bpf_object;
 
 /* The id of a cgroup; 0 if there is none. */
 uint64_t cg_id(const char *cg);
+
+/* Is that what memory.ext.policy says? */
+bool policy_in_effect(const char *cg, const char *line);
 
 /* NULL on failure, with errno; the object is left in @obj, to be closed. */
 struct bpf_link *policy_attach(const char *file, const char *cg,

@@ -58,14 +58,6 @@ static long long policy_value(const char *name, const char *key)
 	return -1;
 }
 
-static bool in_effect(const char *cg, const char *line)
-{
-	char path[256], buf[4096];
-
-	cg_path(path, sizeof(path), cg, "memory.ext.policy");
-	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
-}
-
 /* Exit status, or -1: it was killed after @limit seconds. */
 static int reap(pid_t pid, double limit)
 {
@@ -99,9 +91,9 @@ static void test_simple(void)
 	if (!ktap_ok(link, "mcx_simple loads and attaches (%s)",
 		     strerror(errno)))
 		return;
-	ktap_ok(in_effect(TOP, "simple /" TOP "\n") &&
-		in_effect(CHILD, "simple /" TOP "\n") &&
-		in_effect(OTHER, ""),
+	ktap_ok(policy_in_effect(TOP, "simple /" TOP "\n") &&
+		policy_in_effect(CHILD, "simple /" TOP "\n") &&
+		policy_in_effect(OTHER, ""),
 		"memory.ext.policy: in effect here and below, not beside");
 	ktap_ok(policy_value("simple", "flags") == 0 &&
 		policy_value("simple", "timeout_ms") == 5000,
@@ -123,7 +115,7 @@ static void test_simple(void)
 		"an attached policy pins the module");
 	bpf_link__destroy(link);
 	ktap_ok(policy_value("simple", "flags") == -1 &&
-		in_effect(TOP, ""), "its link closed, it is gone");
+		policy_in_effect(TOP, ""), "its link closed, it is gone");
 	ktap_ok(file_has(DEBUGFS "last_exit", "name simple\n") &&
 		file_has(DEBUGFS "last_exit", "reason unreg\n"),
 		"last_exit says so");
@@ -216,11 +208,11 @@ static void test_refused(void)
 	link = attach(c->maps.defers);
 	second = attach(below->maps.fixed);
 	ktap_ok(link && second, "but not below BPF_F_ALLOW_OVERRIDE");
-	ktap_ok(in_effect(CHILD, "fixed /" CHILD "\n") &&
-		in_effect(TOP, "defers /" TOP "\n"),
+	ktap_ok(policy_in_effect(CHILD, "fixed /" CHILD "\n") &&
+		policy_in_effect(TOP, "defers /" TOP "\n"),
 		"there the nearest alone is in effect");
 	bpf_link__destroy(second);
-	ktap_ok(in_effect(CHILD, "defers /" TOP "\n"),
+	ktap_ok(policy_in_effect(CHILD, "defers /" TOP "\n"),
 		"and the one above when that is gone");
 	bpf_link__destroy(link);
 	policy_cases_bpf__destroy(below);
@@ -726,12 +718,12 @@ static void test_ejection(void)
 	charge(CHILD, 4, 256);
 	ktap_ok(c->bss->nr_charged == calls, "it is not asked any more");
 	ktap_ok(file_has(DEBUGFS "policies", "state=ejected") &&
-		in_effect(TOP, ""), "nor in effect");
+		policy_in_effect(TOP, ""), "nor in effect");
 	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-bpf\ncode 42\n") &&
 		!file_has(DEBUGFS "last_exit", "\nname forged"),
 		"last_exit has the reason, on one line");
 	second = attach(below->maps.defers);
-	ktap_ok(second && in_effect(CHILD, "defers /" CHILD "\n"),
+	ktap_ok(second && policy_in_effect(CHILD, "defers /" CHILD "\n"),
 		"it does not forbid others below it");
 	bpf_link__destroy(second);
 	second = attach(c->maps.gives_up);

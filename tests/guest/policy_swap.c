@@ -31,14 +31,6 @@ static void charge(const char *cg, size_t mib)
 	waitpid(charger(cg, mib, BATCH, 1), NULL, 0);
 }
 
-static bool in_effect(const char *cg, const char *line)
-{
-	char path[256], buf[512];
-
-	cg_path(path, sizeof(path), cg, "memory.ext.policy");
-	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
-}
-
 static bool ended(struct policy_cases_bpf *c, uint32_t kind, const char *msg)
 {
 	int i;
@@ -79,10 +71,10 @@ static void test_swaps(void)
 		calls);
 	ktap_ok(!strcmp(c[1]->data->mcx_exit.msg, "replaced by another") &&
 		c[1]->data->mcx_exit.kind == MCX_EXIT_UNREG &&
-		in_effect(CG, "fixed /" CG "\n"),
+		policy_in_effect(CG, "fixed /" CG "\n"),
 		"an old one hears that it was replaced");
 	bpf_link__destroy(link);
-	ktap_ok(c[0]->bss->nr_exits == SWAPS / 2 + 1 && in_effect(CG, "") &&
+	ktap_ok(c[0]->bss->nr_exits == SWAPS / 2 + 1 && policy_in_effect(CG, "") &&
 		!strcmp(c[0]->data->mcx_exit.msg, "unloaded"),
 		"with the link the last one goes");
 	policy_cases_bpf__destroy(c[1]);
@@ -108,7 +100,7 @@ static void test_refused(void)
 	c->bss->nr_charged = 0;
 	charge(CG, 1);
 	ktap_ok(!c->bss->nr_exits && c->bss->nr_charged &&
-		in_effect(CG, "fixed /" CG "\n"), "the first one goes on");
+		policy_in_effect(CG, "fixed /" CG "\n"), "the first one goes on");
 	bpf_link__destroy(second);
 	bpf_link__destroy(link);
 	policy_cases_bpf__destroy(other);
@@ -128,7 +120,7 @@ static void test_dead(void)
 	err = bpf_link__update_map(link, next->maps.fixed);
 	charge(CG, 1);
 	ktap_ok(!err && next->bss->nr_charged && c->bss->nr_exits == 1 &&
-		in_effect(CG, "fixed /" CG "\n"),
+		policy_in_effect(CG, "fixed /" CG "\n"),
 		"another one takes its place (%s)", strerror(-err));
 	policy_cases_bpf__destroy(c);
 
@@ -159,7 +151,7 @@ static void test_outranked(void)
 	ended(c, MCX_EXIT_ERROR_BPF, "had enough\nname forged");
 	upper = attach(above->maps.fixed);
 	err = bpf_link__update_map(link, next->maps.fixed);
-	ktap_ok(link && upper && err == -EPERM && in_effect(CHILD, "fixed /" CG "\n"),
+	ktap_ok(link && upper && err == -EPERM && policy_in_effect(CHILD, "fixed /" CG "\n"),
 		"what was ejected is not replaced where one above allows none (%s)",
 		strerror(-err));
 	bpf_link__destroy(upper);
@@ -186,8 +178,8 @@ static void check_ejected(const char *how, const char *file, const char *text,
 	nap_ms(500);
 	err = write_file(file, text);
 	ktap_ok(link[0] && link[1] && !err && ended(c[0], MCX_EXIT_ADMIN, msg) &&
-		ended(c[1], MCX_EXIT_ADMIN, msg) && in_effect(CG, "") &&
-		in_effect(OTHER, ""),
+		ended(c[1], MCX_EXIT_ADMIN, msg) && policy_in_effect(CG, "") &&
+		policy_in_effect(OTHER, ""),
 		"%s ejects all policies (%s)", how, strerror(-err));
 	c[0]->bss->nr_charged = 0;
 	nap_ms(2000);
@@ -196,7 +188,7 @@ static void check_ejected(const char *how, const char *file, const char *text,
 	end_task(pid);
 	spare = cases_load(CG);
 	err = bpf_link__update_map(link[0], spare->maps.fixed);
-	ktap_ok(err == -EPERM && !spare->bss->nr_exits && in_effect(CG, ""),
+	ktap_ok(err == -EPERM && !spare->bss->nr_exits && policy_in_effect(CG, ""),
 		"nor replaced by others (%s)", strerror(-err));
 	policy_cases_bpf__destroy(spare);
 	bpf_link__destroy(link[0]);
