@@ -1,64 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The struct_ops type that BPF policies are written for: what a policy may look
- * like, attaching one to a cgroup, and its end.
+ * like, and attaching one to a cgroup; what becomes of it is in policy_life.c.
  *
  * The kernel cannot attach a struct_ops to a cgroup, so that the policy says
- * itself where it wants to be (cgroup_id), as sched_ext's sub-schedulers do. An
- * attached policy lives until its link is gone. If it ends before that, for an
- * error or with its cgroup, it is never called again, and its link, which does
- * nothing any more, still has to be closed by its owner.
+ * itself where it wants to be (cgroup_id), as sched_ext's sub-schedulers do.
  *
- * Locking: policy_mutex guards the list of all, which is read under RCU as well, and
- * last_exit. The bpf core calls reg, update, and unreg but for a link that is closed,
- * under a mutex of its own, machine-wide, outside of ours; the state mutex does not
- * nest inside ours.
+ * Locking: the bpf core calls reg, update, and unreg but for a link that is closed,
+ * under a mutex of its own, machine-wide, outside of ours.
  */
-#include <linux/atomic.h>
 #include <linux/bpf.h>
 #include <linux/btf.h>
 #include <linux/cgroup.h>
 #include <linux/ctype.h>
 #include <linux/module.h>
-#include <linux/mutex.h>
-#include <linux/slab.h>
 
-#include "call.h"
 #include "policy.h"
-#include "show.h"
-#include "threads_policy.h"
+#include "policy_life.h"
 #include "verify.h"
 
 #define MCX_TIMEOUT_MS		5000
 #define MCX_TIMEOUT_MS_MIN	100
 #define MCX_TIMEOUT_MS_MAX	60000
 
-static DEFINE_MUTEX(policy_mutex);
-static LIST_HEAD(all_policies);
-static atomic64_t last_id;
-/* How often all were ejected. */
-static atomic_t nr_ejects;
-static struct {
-	struct mcx_exit_info exit;
-	char name[MCX_OPS_NAME_LEN];
-	u64 id;
-	u64 cgroup_id;
-} last_exit;
 static const struct btf *policy_btf;
-
-/* Why a policy ended, as one word. */
-static const char *mcx_exit_reason(u32 kind)
-{
-	switch (kind) {
-	case MCX_EXIT_UNREG:		return "unreg";
-	case MCX_EXIT_CGROUP:		return "cgroup";
-	case MCX_EXIT_ADMIN:		return "admin";
-	case MCX_EXIT_ERROR_BPF:	return "error-bpf";
-	case MCX_EXIT_ERROR_VALUE:	return "error-value";
-	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
-	default:			return "error";
-	}
-}
 
 /*
  * The verifier looks for types of these names: such members of a trusted struct
@@ -177,54 +142,6 @@ static int mcx_ops_init_member(const struct btf_type *t,
 }
 
 /*
- * The end of a policy.
- */
-
-/* Nobody is in a call of it any more: its last word, after which it has said nothing. */
-static void mcx_policy_exit(struct mcx_policy *p)
-{
-	mcx_call_exit(p);
-	mcx_threads_end_policy(p->id);
-}
-
-static void mcx_policy_finish(struct mcx_policy *p)
-{
-	mcx_policy_exit(p);
-
-	mutex_lock(&policy_mutex);
-	last_exit.exit = p->exit;
-	last_exit.id = p->id;
-	last_exit.cgroup_id = p->cgroup_id;
-	strscpy(last_exit.name, p->ops->name, sizeof(last_exit.name));
-	mutex_unlock(&policy_mutex);
-
-	if (p->exit.kind >= MCX_EXIT_ERROR)
-		pr_warn("policy %s ejected: %*pE (%lld)\n", p->ops->name,
-			(int)strlen(p->exit.msg), p->exit.msg, p->exit.code);
-}
-
-static void mcx_policy_end_work(struct work_struct *work)
-{
-	struct mcx_policy *p = container_of(work, struct mcx_policy, end_work);
-
-	/* An ancestor's policy may be in effect instead from now on. */
-	mcx_state_resync();
-	synchronize_rcu();
-	mcx_policy_finish(p);
-}
-
-static void mcx_policy_kick(struct irq_work *kick)
-{
-	struct mcx_policy *p = container_of(kick, struct mcx_policy, kick);
-
-	queue_work(mcx_wq, &p->end_work);
-}
-
-/*
- * Its beginning.
- */
-
-/*
  * The memory cgroup with that id, with a reference to its css, or -errno. Both
  * ways look in the caller's cgroup namespace only.
  */
@@ -244,37 +161,6 @@ static struct mem_cgroup *mcx_memcg_by_id(u64 id)
 	}
 	cgroup_put(cgrp);
 	return css ? mem_cgroup_from_css(css) : ERR_PTR(-ENODEV);
-}
-
-static struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
-					   const struct bpf_link *link,
-					   struct mem_cgroup *memcg)
-{
-	struct mcx_policy *p = kzalloc(sizeof(*p), GFP_KERNEL);
-
-	if (!p)
-		return NULL;
-	p->stat = alloc_percpu(struct mcx_policy_stat);
-	if (!p->stat) {
-		kfree(p);
-		return NULL;
-	}
-	p->id = atomic64_inc_return(&last_id);
-	p->ops = ops;
-	p->link = link;
-	p->cgroup_id = cgroup_id(memcg->css.cgroup);
-	p->ejects = atomic_read(&nr_ejects);
-	init_irq_work(&p->kick, mcx_policy_kick);
-	INIT_WORK(&p->end_work, mcx_policy_end_work);
-	INIT_LIST_HEAD(&p->all);
-	return p;
-}
-
-/* mcx_policies_eject() may be looking at it. */
-static void mcx_policy_free(struct mcx_policy *p)
-{
-	free_percpu(p->stat);
-	kfree_rcu_mightsleep(p);
 }
 
 static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
@@ -330,22 +216,6 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg,
 }
 
 /*
- * The bpf core makes as many links of one map as it is asked for. They would
- * share the policy's globals, and init would reset those of the one that runs.
- */
-static bool mcx_policy_is_listed(const struct memcg_ext_ops *ops)
-{
-	struct mcx_policy *p;
-	bool found = false;
-
-	mutex_lock(&policy_mutex);
-	list_for_each_entry(p, &all_policies, all)
-		found |= p->ops == ops;
-	mutex_unlock(&policy_mutex);
-	return found;
-}
-
-/*
  * The cgroup that @ops is for, with a reference to its css; the same as that of @old, if
  * there is one.
  */
@@ -370,18 +240,6 @@ static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops,
 		return ERR_PTR(-EINVAL);
 	}
 	return memcg;
-}
-
-static void mcx_policy_list(struct mcx_policy *p)
-{
-	mutex_lock(&policy_mutex);
-	list_add_tail_rcu(&p->all, &all_policies);
-	mutex_unlock(&policy_mutex);
-	/* Pairs with mcx_policies_eject(): listed and count, count and list. */
-	smp_mb();
-	if (atomic_read(&nr_ejects) != p->ejects)
-		mcx_policy_end(p, MCX_EXIT_ADMIN, 0,
-			       "all policies were ejected when it was attached");
 }
 
 static int mcx_policy_attach(const struct memcg_ext_ops *ops,
@@ -416,45 +274,6 @@ static int mcx_ops_reg(void *kdata, struct bpf_link *link)
 		return -EOPNOTSUPP;
 	}
 	return mcx_policy_attach(ops, link, NULL);
-}
-
-static struct mcx_policy *mcx_policy_find(const struct bpf_link *link)
-{
-	struct mcx_policy *p, *found = NULL;
-
-	mutex_lock(&policy_mutex);
-	list_for_each_entry(p, &all_policies, all)
-		if (p->link == link)
-			found = p;
-	mutex_unlock(&policy_mutex);
-	return found;
-}
-
-/* Last: until then nobody may attach the same members anew. */
-static void mcx_policy_unlist(struct mcx_policy *p)
-{
-	mutex_lock(&policy_mutex);
-	list_del_rcu(&p->all);
-	mutex_unlock(&policy_mutex);
-}
-
-/* Nobody finds it any more but who found it before. */
-static void mcx_policy_retire(struct mcx_policy *p, const char *msg)
-{
-	bool ended = cmpxchg(&p->dead, MCX_EXIT_NONE, MCX_EXIT_UNREG) !=
-		     MCX_EXIT_NONE;
-
-	synchronize_rcu();
-	if (ended) {
-		irq_work_sync(&p->kick);
-		flush_work(&p->end_work);
-	} else {
-		p->exit.kind = MCX_EXIT_UNREG;
-		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
-		mcx_policy_finish(p);
-	}
-	mcx_policy_unlist(p);
-	mcx_policy_free(p);
 }
 
 static void mcx_ops_unreg(void *kdata, struct bpf_link *link)
@@ -561,139 +380,4 @@ int mcx_policy_init(void)
 		pr_err("cannot register with BPF (%d): was it built with pahole, for exactly this kernel?\n",
 		       ret);
 	return ret;
-}
-
-/**
- * mcx_policies_eject() - eject every policy that is attached
- * @msg: why, as a sentence
- *
- * Context: Any but NMI.
- */
-void mcx_policies_eject(const char *msg)
-{
-	struct mcx_policy *p;
-
-	atomic_inc(&nr_ejects);
-	/* Pairs with mcx_policy_list(): count and list, listed and count. */
-	smp_mb__after_atomic();
-	rcu_read_lock();
-	list_for_each_entry_rcu(p, &all_policies, all)
-		mcx_policy_end(p, MCX_EXIT_ADMIN, 0, msg);
-	rcu_read_unlock();
-}
-
-static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
-{
-	struct mcx_policy_stat sum = {}, *one;
-	int cpu;
-
-	for_each_possible_cpu(cpu) {
-		one = per_cpu_ptr(p->stat, cpu);
-		sum.high_policy += READ_ONCE(one->high_policy);
-		sum.memcg_charged += READ_ONCE(one->memcg_charged);
-		sum.level += READ_ONCE(one->level);
-		sum.over_high += READ_ONCE(one->over_high);
-		sum.skipped += READ_ONCE(one->skipped);
-		sum.slow_all += READ_ONCE(one->slow_all);
-	}
-	return sum;
-}
-
-/* As the reader's cgroup namespace has it. */
-static void mcx_policy_show_path(struct seq_file *s, struct mcx_policy *p)
-{
-	struct cgroup *cgrp = cgroup_get_from_id(p->cgroup_id);
-
-	if (IS_ERR(cgrp)) {
-		seq_puts(s, READ_ONCE(p->dead) == MCX_EXIT_CGROUP ?
-			 "(gone)" : "(outside)");
-		return;
-	}
-	mcx_show_path(s, cgrp);
-	cgroup_put(cgrp);
-}
-
-static void mcx_policy_show(struct seq_file *s, struct mcx_policy *p)
-{
-	struct mcx_policy_stat sum = mcx_policy_sum(p);
-
-	seq_printf(s, "%llu name=%s cgroup=%llu path=", p->id, p->ops->name,
-		   p->cgroup_id);
-	mcx_policy_show_path(s, p);
-	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
-		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
-		   p->ops->timeout_ms);
-	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
-		   sum.high_policy, sum.memcg_charged, sum.level, sum.over_high);
-	seq_printf(s, " skipped=%llu slow=%llu\n", sum.skipped, sum.slow_all);
-}
-
-/**
- * mcx_policies_show() - print all policies, nested keyed
- * @s: where to
- *
- * Context: Process.
- */
-void mcx_policies_show(struct seq_file *s)
-{
-	struct mcx_policy *p;
-
-	mutex_lock(&policy_mutex);
-	list_for_each_entry(p, &all_policies, all)
-		mcx_policy_show(s, p);
-	mutex_unlock(&policy_mutex);
-}
-
-static void mcx_exit_show(struct seq_file *s)
-{
-	const struct mcx_exit_info *exit = &last_exit.exit;
-
-	/* Several may have one name. */
-	seq_printf(s, "name %s\nid %llu\ncgroup %llu\nkind %u\nreason %s\ncode %lld\nmsg ",
-		   last_exit.name, last_exit.id, last_exit.cgroup_id,
-		   exit->kind, mcx_exit_reason(exit->kind), exit->code);
-	/* The policy's own words: they must not look like keys of ours. */
-	seq_escape(s, exit->msg, "\n\\");
-	seq_putc(s, '\n');
-}
-
-/**
- * mcx_last_exit_show() - print how the last policy that ended did so
- * @s: where to
- *
- * Context: Process.
- */
-void mcx_last_exit_show(struct seq_file *s)
-{
-	mutex_lock(&policy_mutex);
-	if (last_exit.exit.kind)
-		mcx_exit_show(s);
-	mutex_unlock(&policy_mutex);
-}
-
-/**
- * mcx_policy_show_memcg() - print the policy in effect for a cgroup
- * @s: where to
- * @memcg: the cgroup
- *
- * Context: Process.
- */
-void mcx_policy_show_memcg(struct seq_file *s, struct mem_cgroup *memcg)
-{
-	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
-	struct mcx_policy *p;
-
-	if (!m)
-		return;
-	/* Whoever is in the list stays while we have the mutex. */
-	mutex_lock(&policy_mutex);
-	list_for_each_entry(p, &all_policies, all) {
-		if (p != rcu_access_pointer(m->policy) || READ_ONCE(p->dead))
-			continue;
-		seq_printf(s, "%s ", p->ops->name);
-		mcx_policy_show_path(s, p);
-		seq_putc(s, '\n');
-	}
-	mutex_unlock(&policy_mutex);
-	mcx_memcg_put(m);
 }

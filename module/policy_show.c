@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What people can read of policies: those that are there, with what was called of them,
+ * and how the last one ended.
+ *
+ * Locking: exit_mutex guards last_exit; nothing nests inside it.
+ */
+#include <linux/cgroup.h>
+#include <linux/mutex.h>
+#include <linux/seq_file.h>
+
+#include "policy.h"
+#include "policy_life.h"
+#include "show.h"
+
+static DEFINE_MUTEX(exit_mutex);
+static struct {
+	struct mcx_exit_info exit;
+	char name[MCX_OPS_NAME_LEN];
+	u64 id;
+	u64 cgroup_id;
+} last_exit;
+
+/* Why a policy ended, as one word. */
+static const char *mcx_exit_reason(u32 kind)
+{
+	switch (kind) {
+	case MCX_EXIT_UNREG:		return "unreg";
+	case MCX_EXIT_CGROUP:		return "cgroup";
+	case MCX_EXIT_ADMIN:		return "admin";
+	case MCX_EXIT_ERROR_BPF:	return "error-bpf";
+	case MCX_EXIT_ERROR_VALUE:	return "error-value";
+	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
+	default:			return "error";
+	}
+}
+
+/**
+ * mcx_policy_note_exit() - a policy ended: remember how
+ * @p: the policy
+ *
+ * Context: Process.
+ */
+void mcx_policy_note_exit(const struct mcx_policy *p)
+{
+	mutex_lock(&exit_mutex);
+	last_exit.exit = p->exit;
+	last_exit.id = p->id;
+	last_exit.cgroup_id = p->cgroup_id;
+	strscpy(last_exit.name, p->ops->name, sizeof(last_exit.name));
+	mutex_unlock(&exit_mutex);
+}
+
+static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
+{
+	struct mcx_policy_stat sum = {}, *one;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		one = per_cpu_ptr(p->stat, cpu);
+		sum.high_policy += READ_ONCE(one->high_policy);
+		sum.memcg_charged += READ_ONCE(one->memcg_charged);
+		sum.level += READ_ONCE(one->level);
+		sum.over_high += READ_ONCE(one->over_high);
+		sum.skipped += READ_ONCE(one->skipped);
+		sum.slow_all += READ_ONCE(one->slow_all);
+	}
+	return sum;
+}
+
+/* As the reader's cgroup namespace has it. */
+static void mcx_policy_show_path(struct seq_file *s, struct mcx_policy *p)
+{
+	struct cgroup *cgrp = cgroup_get_from_id(p->cgroup_id);
+
+	if (IS_ERR(cgrp)) {
+		seq_puts(s, READ_ONCE(p->dead) == MCX_EXIT_CGROUP ?
+			 "(gone)" : "(outside)");
+		return;
+	}
+	mcx_show_path(s, cgrp);
+	cgroup_put(cgrp);
+}
+
+static void mcx_policy_show(struct mcx_policy *p, void *arg)
+{
+	struct seq_file *s = arg;
+	struct mcx_policy_stat sum = mcx_policy_sum(p);
+
+	seq_printf(s, "%llu name=%s cgroup=%llu path=", p->id, p->ops->name,
+		   p->cgroup_id);
+	mcx_policy_show_path(s, p);
+	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
+		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
+		   p->ops->timeout_ms);
+	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
+		   sum.high_policy, sum.memcg_charged, sum.level, sum.over_high);
+	seq_printf(s, " skipped=%llu slow=%llu\n", sum.skipped, sum.slow_all);
+}
+
+/**
+ * mcx_policies_show() - print all policies, nested keyed
+ * @s: where to
+ *
+ * Context: Process.
+ */
+void mcx_policies_show(struct seq_file *s)
+{
+	mcx_policies_for_each(mcx_policy_show, s);
+}
+
+static void mcx_exit_show(struct seq_file *s)
+{
+	const struct mcx_exit_info *exit = &last_exit.exit;
+
+	/* Several may have one name. */
+	seq_printf(s, "name %s\nid %llu\ncgroup %llu\nkind %u\nreason %s\ncode %lld\nmsg ",
+		   last_exit.name, last_exit.id, last_exit.cgroup_id,
+		   exit->kind, mcx_exit_reason(exit->kind), exit->code);
+	/* The policy's own words: they must not look like keys of ours. */
+	seq_escape(s, exit->msg, "\n\\");
+	seq_putc(s, '\n');
+}
+
+/**
+ * mcx_last_exit_show() - print how the last policy that ended did so
+ * @s: where to
+ *
+ * Context: Process.
+ */
+void mcx_last_exit_show(struct seq_file *s)
+{
+	mutex_lock(&exit_mutex);
+	if (last_exit.exit.kind)
+		mcx_exit_show(s);
+	mutex_unlock(&exit_mutex);
+}
+
+/* Where that is asked about. */
+struct mcx_policy_of {
+	struct seq_file *s;
+	struct mcx_memcg *m;
+};
+
+static void mcx_policy_show_effect(struct mcx_policy *p, void *arg)
+{
+	struct mcx_policy_of *of = arg;
+
+	if (p != rcu_access_pointer(of->m->policy) || READ_ONCE(p->dead))
+		return;
+	seq_printf(of->s, "%s ", p->ops->name);
+	mcx_policy_show_path(of->s, p);
+	seq_putc(of->s, '\n');
+}
+
+/**
+ * mcx_policy_show_memcg() - print the policy in effect for a cgroup
+ * @s: where to
+ * @memcg: the cgroup
+ *
+ * Context: Process.
+ */
+void mcx_policy_show_memcg(struct seq_file *s, struct mem_cgroup *memcg)
+{
+	struct mcx_policy_of of = { .s = s, .m = mcx_memcg_lookup(memcg) };
+
+	if (!of.m)
+		return;
+	mcx_policies_for_each(mcx_policy_show_effect, &of);
+	mcx_memcg_put(of.m);
+}
