@@ -452,8 +452,15 @@ static void test_foreign(void)
 		strerror(-err));
 }
 
+/* So many MiB at once, and then nothing for so long. */
+struct pace {
+	size_t mib;
+	unsigned int rest_ms;
+};
+
 /* How it ends if each call, or one in so many, takes @ms; 0: not within @seconds. */
-static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *calls)
+static uint32_t slow_ends_at(uint32_t ms, uint32_t one_in, int seconds,
+			     const struct pace *pace, long long *calls)
 {
 	struct policy_cases_bpf *c = cases_load_with(OTHER, "slow");
 	uint64_t from = now_ns();
@@ -463,8 +470,10 @@ static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *
 	c->bss->slow_ms = ms;
 	c->bss->slow_one_in = one_in;
 	link = attach(c->maps.slow);
-	while (now_ns() - from < seconds * NSEC && !c->bss->nr_exits)
-		charge(OTHER, 8, 64);
+	while (now_ns() - from < seconds * NSEC && !c->bss->nr_exits) {
+		charge(OTHER, pace->mib, 64);
+		nap_ms(pace->rest_ms);
+	}
 	kind = c->data->mcx_exit.kind;
 	*calls = c->bss->nr_charged;
 	bpf_link__destroy(link);
@@ -472,9 +481,17 @@ static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *
 	return kind;
 }
 
+static uint32_t slow_ends(uint32_t ms, uint32_t one_in, int seconds, long long *calls)
+{
+	const struct pace pace = { .mib = 8 };
+
+	return slow_ends_at(ms, one_in, seconds, &pace, calls);
+}
+
 /* The bounds are scaled, by about 20 in an emulated machine. */
 static void test_slow(void)
 {
+	const struct pace seldom = { .mib = 1, .rest_ms = 3000 };
 	long long calls;
 	uint32_t kind;
 
@@ -490,6 +507,11 @@ static void test_slow(void)
 	ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls > 60,
 		"one call in 60 of 800 ms: ejected (kind %u) after %lld", kind,
 		calls);
+	/* A twentieth of the time, and a second without between any two of them. */
+	kind = slow_ends_at(150, 5, 40, &seldom, &calls);
+	ktap_ok(kind == MCX_EXIT_ERROR_SLOW,
+		"one call in five of 150 ms every three seconds: ejected (kind %u) after %lld",
+		kind, calls);
 	if (!debug_kernel()) {
 		kind = slow_ends(2, 0, 20, &calls);
 		ktap_ok(kind == MCX_EXIT_ERROR_SLOW && calls >= 100,
