@@ -110,6 +110,19 @@ static notrace void mcx_uncharge(struct page_counter *counter,
 	rcu_read_unlock();
 }
 
+/* Whoever gives it back, and whatever it was: a policy hears of it. */
+static notrace void mcx_uncharge_tell(struct page_counter *counter,
+				      unsigned long nr_pages)
+{
+	struct mcx_memcg *m;
+
+	rcu_read_lock();
+	m = mcx_memcg_find(counter);
+	if (m)
+		mcx_call_uncharged(m, nr_pages);
+	rcu_read_unlock();
+}
+
 static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 			       struct ftrace_ops *ops,
 			       struct ftrace_regs *fregs)
@@ -125,6 +138,8 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	if (ip == mcx_hook_uncharge.addr) {
 		if (mcx_hook_called_by(&mcx_hook_uncharge, parent_ip))
 			mcx_uncharge(counter, nr_pages);
+		if (unlikely(mcx_hooks_held()))
+			mcx_uncharge_tell(counter, nr_pages);
 		return;
 	}
 	if (unlikely(ip != mcx_hook_charge.addr)) {

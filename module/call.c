@@ -19,6 +19,7 @@
 
 #include "call.h"
 #include "mark.h"
+#include "runner.h"
 #include "watch.h"
 
 /* As the longest sleep of the kernel's own handler. */
@@ -38,6 +39,9 @@
  * interrupts that it runs at. One word, so that no interrupt sees half of it.
  */
 static DEFINE_PER_CPU(unsigned long, running);
+
+/* Changes of level told in one go; charges may go on failing. */
+#define MCX_LEVELS_MAX	8
 
 #define RUNNING_LEVEL	3UL	/* interrupt_context_level() is 0 to 3 */
 
@@ -97,9 +101,11 @@ struct mcx_policy *mcx_call_running(void)
 {
 	unsigned long r = this_cpu_read(running);
 
-	if ((r & RUNNING_LEVEL) != interrupt_context_level())
-		return NULL;
-	return (struct mcx_policy *)(r & ~RUNNING_LEVEL);
+	if (r & ~RUNNING_LEVEL)
+		return (r & RUNNING_LEVEL) == interrupt_context_level() ?
+			(struct mcx_policy *)(r & ~RUNNING_LEVEL) : NULL;
+	/* No member that cannot sleep; nor can it be while one does. */
+	return mcx_runner_policy();
 }
 
 static notrace struct mem_cgroup *mcx_over_limit(struct mem_cgroup *memcg)
@@ -241,10 +247,146 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 	return min(delay, MCX_MAX_DELAY_MS);
 }
 
+/**
+ * mcx_call_uncharged() - tell of pages that were given back
+ * @m: the cgroup
+ * @nr_pages: how many
+ *
+ * Context: The charge hook: any, NMI included; RCU.
+ */
+void notrace mcx_call_uncharged(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+
+	if (!p || !p->ops->memcg_uncharged || !mcx_call_begin(p))
+		return;
+	this_cpu_inc(p->stat->memcg_uncharged);
+	p->ops->memcg_uncharged(m->memcg, min_t(unsigned long, nr_pages, UINT_MAX));
+	mcx_call_end(p);
+}
+
+/**
+ * mcx_call_below_low() - shall a cgroup be taken for below its memory.low
+ * @m: the cgroup
+ * @elow: its effective memory.low
+ * @usage: its usage
+ *
+ * Context: Any but NMI; RCU.
+ * Return: true if so.
+ */
+bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
+			unsigned long usage)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+	bool below;
+
+	if (!p || !p->ops->below_low || !mcx_call_begin(p))
+		return false;
+	this_cpu_inc(p->stat->below_low);
+	below = p->ops->below_low(m->memcg, elow, usage);
+	mcx_call_end(p);
+	return below;
+}
+
+/**
+ * mcx_call_below_min() - shall a cgroup be taken for below its memory.min
+ * @m: the cgroup
+ * @emin: its effective memory.min
+ * @usage: its usage
+ *
+ * Context: Any but NMI; RCU.
+ * Return: true if so.
+ */
+bool mcx_call_below_min(struct mcx_memcg *m, unsigned long emin,
+			unsigned long usage)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+	bool below;
+
+	if (!p || !p->ops->below_min || !mcx_call_begin(p))
+		return false;
+	this_cpu_inc(p->stat->below_min);
+	below = p->ops->below_min(m->memcg, emin, usage);
+	mcx_call_end(p);
+	return below;
+}
+
+/* The policy to tell of a cgroup that came or went below its own. Under RCU. */
+static struct mcx_policy *mcx_call_policy_above(struct mcx_memcg *m)
+{
+	struct mcx_policy *p = mcx_call_policy(m);
+
+	return p && READ_ONCE(p->settled) && READ_ONCE(p->at) != m ? p : NULL;
+}
+
+/**
+ * mcx_call_online() - tell of a cgroup that came
+ * @m: the cgroup
+ *
+ * Context: Process; takes RCU.
+ */
+void mcx_call_online(struct mcx_memcg *m)
+{
+	struct mcx_policy *p;
+
+	rcu_read_lock();
+	p = mcx_call_policy_above(m);
+	if (p && p->ops->handle_cgroup_online && mcx_call_begin(p)) {
+		this_cpu_inc(p->stat->cgroups);
+		p->ops->handle_cgroup_online(m->memcg);
+		mcx_call_end(p);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * mcx_call_offline() - tell of a cgroup that went
+ * @m: the cgroup
+ *
+ * Context: Process; takes RCU.
+ */
+void mcx_call_offline(struct mcx_memcg *m)
+{
+	struct mcx_policy *p;
+
+	rcu_read_lock();
+	p = mcx_call_policy_above(m);
+	if (p && p->ops->handle_cgroup_offline && mcx_call_begin(p)) {
+		this_cpu_inc(p->stat->cgroups);
+		p->ops->handle_cgroup_offline(m->memcg);
+		mcx_call_end(p);
+	}
+	rcu_read_unlock();
+}
+
+/* How often a charge did not fit below memory.max of this cgroup. */
+static unsigned long mcx_max_events(struct mcx_memcg *m)
+{
+	return atomic_long_read(&m->memcg->memory_events_local[MEMCG_MAX]);
+}
+
+/* Is there something new to tell? */
+static bool mcx_level_is_news(struct mcx_memcg *m)
+{
+	return READ_ONCE(m->level) != mcx_level(m) ||
+	       READ_ONCE(m->max_events) != mcx_max_events(m);
+}
+
+/* Caller has MCX_TELLING. */
+static enum mcx_level mcx_level_to_tell(struct mcx_memcg *m)
+{
+	unsigned long events = mcx_max_events(m);
+
+	if (m->max_events == events)
+		return mcx_level(m);
+	WRITE_ONCE(m->max_events, events);
+	return MCX_LEVEL_LIMIT;
+}
+
 /* Caller has MCX_TELLING. */
 static void mcx_tell_level(struct mcx_memcg *m)
 {
-	enum mcx_level level = mcx_level(m), old = m->level;
+	enum mcx_level level = mcx_level_to_tell(m), old = m->level;
 	struct mcx_policy *p;
 
 	if (old == level)
@@ -271,8 +413,12 @@ static void mcx_tell_level(struct mcx_memcg *m)
  */
 void mcx_call_level(struct mcx_memcg *m)
 {
-	while (READ_ONCE(m->level) != mcx_level(m) &&
-	       !test_and_set_bit(MCX_TELLING, &m->flags)) {
+	int i;
+
+	for (i = 0; i < MCX_LEVELS_MAX; i++) {
+		if (!mcx_level_is_news(m) ||
+		    test_and_set_bit(MCX_TELLING, &m->flags))
+			return;
 		mcx_tell_level(m);
 		clear_bit(MCX_TELLING, &m->flags);
 		/* Look at usage after the bit, as mcx_done() does. */

@@ -38,6 +38,8 @@ static struct {
 	[MCX_FEAT_OWNER] = { "owner" },
 	[MCX_FEAT_OVERRUN] = { "overrun" },
 	[MCX_FEAT_KFUNCS] = { "kfuncs" },
+	[MCX_FEAT_SLEEP] = { "sleep" },
+	[MCX_FEAT_PROTECT] = { "protect" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

@@ -21,6 +21,8 @@
  * @MCX_FEAT_OWNER: who owns a lock that others wait for goes first
  * @MCX_FEAT_OVERRUN: overrun=: nobody reclaims at memory.max in the middle of the kernel
  * @MCX_FEAT_KFUNCS: policies can use kfuncs of the kernel's own, or what stands for them
+ * @MCX_FEAT_SLEEP: policies can have members that sleep (tick, reclaim)
+ * @MCX_FEAT_PROTECT: policies are asked whether a cgroup is below its protection
  * @MCX_NR_FEATURES: how many there are
  */
 enum mcx_feature {
@@ -37,6 +39,8 @@ enum mcx_feature {
 	MCX_FEAT_OWNER,
 	MCX_FEAT_OVERRUN,
 	MCX_FEAT_KFUNCS,
+	MCX_FEAT_SLEEP,
+	MCX_FEAT_PROTECT,
 	MCX_NR_FEATURES,
 };
 

@@ -24,6 +24,7 @@
 #include "hooks.h"
 #include "overrun.h"
 #include "owner.h"
+#include "protect.h"
 #include "state.h"
 #include "symbols.h"
 #include "throttle.h"
@@ -55,6 +56,8 @@ static bool hooks_attached;
 static unsigned long retry_delay = MCX_RETRY_DELAY;
 /* jiffies of the last mcx_hooks_demand(). */
 static unsigned long demanded_at;
+/* A policy wants them for as long as it is there. */
+static bool demand_held;
 
 /* The first has those with it that cost an ftrace_ops less, see struct mcx_hook. */
 static struct mcx_hook * const hooks[] = {
@@ -257,6 +260,7 @@ static void mcx_hooks_detach(void)
 	mcx_hook_detach(&mcx_hook_over_high);
 	mcx_throttle_drain();
 	mcx_owner_watch(false);
+	mcx_protect_detach();
 	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--)
 		mcx_hook_detach(hooks[i]);
 }
@@ -278,8 +282,13 @@ static int mcx_hooks_attach(void)
 	}
 	mcx_overrun_attached();
 	mcx_owner_watch(READ_ONCE(mcx_hook_over_max.attached));
+	ret = mcx_protect_attach();
 	WRITE_ONCE(hooks_attached, true);
-	return result;
+	/* Pairs with mcx_hooks_hold(). */
+	smp_mb();
+	if (READ_ONCE(demand_held))
+		mod_delayed_work(mcx_wq, &demand_work, 0);
+	return ret ?: result;
 }
 
 static void mcx_hooks_retry(void)
@@ -337,6 +346,8 @@ static int mcx_hook_switch(struct mcx_hook *h, bool on)
 /* Jiffies that they stay for; none if not positive. */
 static long mcx_demand_left(void)
 {
+	if (READ_ONCE(demand_held))
+		return MCX_DEMAND_TIME;
 	return (long)(READ_ONCE(demanded_at) + MCX_DEMAND_TIME - jiffies);
 }
 
@@ -357,7 +368,7 @@ static void mcx_demand_work(struct work_struct *work)
 	smp_mb();
 	if (left <= 0)
 		left = mcx_demand_left();
-	if (left > 0)
+	if (left > 0 && !(h->attached && READ_ONCE(demand_held)))
 		queue_delayed_work(mcx_wq, &demand_work,
 				   h->attached ? left + 1 : 0);
 out:
@@ -377,6 +388,35 @@ void mcx_hooks_demand(void)
 	smp_mb();
 	if (!READ_ONCE(mcx_hook_uncharge.attached) && mcx_hook_uncharge.addr)
 		queue_delayed_work(mcx_wq, &demand_work, 0);
+}
+
+/**
+ * mcx_hooks_hold() - does a policy want to see what is given back, so that what tells of
+ *	that stays attached
+ * @hold: that
+ *
+ * Context: Any that may queue work. Cheap when nothing changes.
+ */
+void mcx_hooks_hold(bool hold)
+{
+	if (READ_ONCE(demand_held) == hold)
+		return;
+	WRITE_ONCE(demand_held, hold);
+	/* Pairs with mcx_hooks_attach(): held and attached, attached and held. */
+	smp_mb();
+	if (READ_ONCE(hooks_attached))
+		mod_delayed_work(mcx_wq, &demand_work, 0);
+}
+
+/**
+ * mcx_hooks_held() - is it wanted by a policy
+ *
+ * Context: Any.
+ * Return: true if mcx_hooks_hold() said so.
+ */
+bool notrace mcx_hooks_held(void)
+{
+	return READ_ONCE(demand_held);
 }
 
 /**

@@ -86,6 +86,8 @@ static __always_inline bool mcx_hook_may_redirect(const struct mcx_hook *h)
 void mcx_hooks_init(void);
 void mcx_hooks_want(bool want);
 void mcx_hooks_demand(void);
+void mcx_hooks_hold(bool hold);
+bool mcx_hooks_held(void);
 void mcx_hooks_again(void);
 bool mcx_hooks_possible(void);
 bool mcx_hooks_attached(void);

@@ -2,10 +2,11 @@
 /*
  * What a policy can ask, and tell us: the kfuncs.
  *
- * All of them can be called from every member, none sleeps. Programs that are
- * no policy's do not load with them.
+ * All of those that are here can be called from every member, none sleeps; see
+ * kfunc_act.c for such that do. Programs that are no policy's do not load with them, but
+ * those of type syscall may have what upstream has for these.
  *
- * Locking: RCU, which the caller, a program that cannot sleep, holds.
+ * Locking: RCU, which most callers hold, but none of tick and reclaim.
  */
 #include <linux/bpf.h>
 #include <linux/btf.h>
@@ -117,7 +118,7 @@ __bpf_kfunc u32 mcx_bpf_thread_class(struct task_struct *task)
  * as it is.
  *
  * Return: 0; -EINVAL if there is no such class; -EBUSY if too many threads were told at
- * once; -EPERM in init; -ENODEV if the policy's cgroup is gone.
+ * once; -EPERM in init; -ENODEV if the policy's cgroup is gone; -ESHUTDOWN if it was ejected.
  */
 __bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
 {
@@ -129,15 +130,38 @@ __bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
 		return -EINVAL;
 	if (!p)
 		return -EPERM;
+	if (READ_ONCE(p->dead))
+		return -ESHUTDOWN;
+	rcu_read_lock();
 	at = READ_ONCE(p->at);
+	if (at)
+		word.css = at->memcg->css.serial_nr;
+	rcu_read_unlock();
 	if (!at)
 		return -ENODEV;
-	word.css = at->memcg->css.serial_nr;
 	word.policy = p->id;
 	return mcx_threads_request(task, &word);
 }
 
 __bpf_kfunc_end_defs();
+
+/* The kernel's own that it may lack, see kfunc_memcg.c and kfunc_act.c. */
+#if MCX_NEEDS_MEMCG_KFUNCS
+#define MCX_MEMCG_KFUNCS						\
+BTF_ID_FLAGS(func, bpf_get_root_mem_cgroup, KF_ACQUIRE | KF_RET_NULL)	\
+BTF_ID_FLAGS(func, bpf_get_mem_cgroup, KF_ACQUIRE | KF_RET_NULL | KF_RCU) \
+BTF_ID_FLAGS(func, bpf_put_mem_cgroup, KF_RELEASE)			\
+BTF_ID_FLAGS(func, bpf_mem_cgroup_usage, KF_TRUSTED_ARGS)		\
+BTF_ID_FLAGS(func, bpf_mem_cgroup_memory_events, KF_TRUSTED_ARGS)	\
+BTF_ID_FLAGS(func, bpf_mem_cgroup_vm_events, KF_TRUSTED_ARGS)		\
+BTF_ID_FLAGS(func, bpf_mem_cgroup_page_state, KF_TRUSTED_ARGS)		\
+BTF_ID_FLAGS(func, bpf_mem_cgroup_flush_stats, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+#else
+#define MCX_MEMCG_KFUNCS
+#endif
+#define MCX_UPSTREAM_KFUNCS						\
+MCX_MEMCG_KFUNCS							\
+BTF_ID_FLAGS(func, bpf_proactive_reclaim, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 
 BTF_KFUNCS_START(mcx_kfunc_ids_any)
 BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
@@ -146,17 +170,16 @@ BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
 BTF_ID_FLAGS(func, mcx_bpf_thread_class, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_set_thread_class, KF_TRUSTED_ARGS)
-#if MCX_NEEDS_MEMCG_KFUNCS
-/* See kfunc_memcg.c. */
-BTF_ID_FLAGS(func, bpf_get_root_mem_cgroup, KF_ACQUIRE | KF_RET_NULL)
-BTF_ID_FLAGS(func, bpf_get_mem_cgroup, KF_ACQUIRE | KF_RET_NULL | KF_RCU)
-BTF_ID_FLAGS(func, bpf_put_mem_cgroup, KF_RELEASE)
-BTF_ID_FLAGS(func, bpf_mem_cgroup_usage, KF_TRUSTED_ARGS)
-BTF_ID_FLAGS(func, bpf_mem_cgroup_memory_events, KF_TRUSTED_ARGS)
-BTF_ID_FLAGS(func, bpf_mem_cgroup_vm_events, KF_TRUSTED_ARGS)
-BTF_ID_FLAGS(func, bpf_mem_cgroup_page_state, KF_TRUSTED_ARGS)
-#endif
+/* See kfunc_act.c. */
+BTF_ID_FLAGS(func, mcx_bpf_reclaim, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, mcx_bpf_psi, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_cpu_time, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+MCX_UPSTREAM_KFUNCS
 BTF_KFUNCS_END(mcx_kfunc_ids_any)
+
+BTF_KFUNCS_START(mcx_kfunc_ids_syscall)
+MCX_UPSTREAM_KFUNCS
+BTF_KFUNCS_END(mcx_kfunc_ids_syscall)
 
 /*
  * The set is for all struct_ops. Another's program, of a TCP congestion control
@@ -173,6 +196,11 @@ static const struct btf_kfunc_id_set mcx_kfunc_set_any = {
 	.filter = mcx_kfunc_filter,
 };
 
+static const struct btf_kfunc_id_set mcx_kfunc_set_syscall = {
+	.owner = THIS_MODULE,
+	.set = &mcx_kfunc_ids_syscall,
+};
+
 /**
  * mcx_kfuncs_init() - register the kfuncs
  *
@@ -181,6 +209,9 @@ static const struct btf_kfunc_id_set mcx_kfunc_set_any = {
  */
 int mcx_kfuncs_init(void)
 {
-	return register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS,
-					 &mcx_kfunc_set_any);
+	int ret = register_btf_kfunc_id_set(BPF_PROG_TYPE_STRUCT_OPS,
+					    &mcx_kfunc_set_any);
+
+	return ret ?: register_btf_kfunc_id_set(BPF_PROG_TYPE_SYSCALL,
+						&mcx_kfunc_set_syscall);
 }

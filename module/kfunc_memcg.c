@@ -5,10 +5,10 @@
  * need not know on which it runs. Where the kernel has them this file is empty, and
  * policies call the kernel's.
  *
- * bpf_mem_cgroup_flush_stats() is missing: it sleeps, which no member may. They are
- * registered in kfunc.c: a module has one set.
+ * bpf_mem_cgroup_flush_stats(), which sleeps, is in kfunc_act.c. They are registered in
+ * kfunc.c: a module has one set.
  *
- * Locking: RCU, which the caller holds.
+ * Locking: none; callers have a reference to the cgroup.
  */
 #include <linux/bpf.h>
 #include <linux/btf.h>

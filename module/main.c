@@ -13,11 +13,13 @@
 #include "btf.h"
 #include "debug.h"
 #include "eject.h"
+#include "errand.h"
 #include "events.h"
 #include "feature.h"
 #include "files.h"
 #include "hooks.h"
 #include "policy.h"
+#include "protect.h"
 #include "reclaim.h"
 #include "state.h"
 #include "stuck.h"
@@ -42,6 +44,7 @@ static int __init mcx_init(void)
 		return ret;
 	}
 	mcx_hooks_init();
+	mcx_protect_init();
 	mcx_watch_init();
 
 	mcx_wq = alloc_workqueue(KBUILD_MODNAME, WQ_UNBOUND, 0);
@@ -51,9 +54,12 @@ static int __init mcx_init(void)
 	if (ret)
 		goto err_wq;
 	mcx_threads_init();
-	ret = mcx_reclaim_init();
+	ret = mcx_errand_init();
 	if (ret)
 		goto err_state;
+	ret = mcx_reclaim_init();
+	if (ret)
+		goto err_errand;
 	/* From here on users come; a policy is refused while a module is coming. */
 	ret = mcx_policy_init();
 	if (ret)
@@ -69,6 +75,8 @@ err_debug:
 	mcx_debug_exit();
 err_reclaim:
 	mcx_reclaim_exit();
+err_errand:
+	mcx_errand_exit();
 err_state:
 	mcx_state_exit();
 err_wq:
@@ -87,6 +95,7 @@ static void __exit mcx_exit(void)
 	/* What came online or went offline until the hooks were gone. */
 	mcx_state_stop();
 	mcx_reclaim_exit();
+	mcx_errand_exit();
 	mcx_threads_exit();
 	mcx_stuck_exit();
 	mcx_events_exit();

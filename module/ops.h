@@ -61,6 +61,8 @@ struct bpf_memcg_ctx {
  * @MCX_LEVEL_HELD: above the admission mark: they wait until it is below
  * @MCX_LEVEL_STUCK: a limit is exceeded and cannot be met: next to nothing could
  *	be freed for stuck_ms (memory.ext.reclaim); lasts until it is or can be met
+ * @MCX_LEVEL_LIMIT: an event rather: a charge did not fit below memory.max. @level of a
+ *	policy is told that, and then what the level is; nothing else says it
  */
 enum mcx_level {
 	MCX_LEVEL_OK,
@@ -68,6 +70,7 @@ enum mcx_level {
 	MCX_LEVEL_PACED,
 	MCX_LEVEL_HELD,
 	MCX_LEVEL_STUCK,
+	MCX_LEVEL_LIMIT,
 };
 
 /**
@@ -95,6 +98,8 @@ enum mcx_class {
  * @MCX_EXIT_ERROR_VALUE: a member returned a value that means nothing
  * @MCX_EXIT_ERROR_SLOW: its calls take too long (see watch.c); the code is how many
  *	microseconds the last one did, or all in the mean, or the slow ones in a window
+ * @MCX_EXIT_ERROR_STALL: a tick or reclaim was not back within timeout_ms, which the
+ *	code is
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
@@ -105,12 +110,13 @@ enum mcx_exit_kind {
 	MCX_EXIT_ERROR_BPF	= 1025,
 	MCX_EXIT_ERROR_VALUE	= 1026,
 	MCX_EXIT_ERROR_SLOW	= 1027,
+	MCX_EXIT_ERROR_STALL	= 1028,
 };
 
 /**
  * struct mcx_exit_info - why a policy ended, as its exit is told
  * @code: the code of mcx_bpf_error(), the value that was refused, microseconds of slow
- *	calls, or 0
+ *	calls, timeout_ms, or 0
  * @kind: enum mcx_exit_kind
  * @msg: a sentence for people
  */
@@ -123,8 +129,9 @@ struct mcx_exit_info {
 /**
  * struct memcg_ext_ops - a policy for a cgroup and all below it
  *
- * All members are optional. None may sleep, loop but as the verifier can follow, or start
- * what runs beside it (see verify.c). A call is skipped, and counted, in
+ * All members are optional. None may loop but as the verifier can follow, or start what
+ * runs beside it (see verify.c), and none but @tick and @reclaim may sleep. A call of the
+ * others is skipped, and counted, in
  * NMI, with interrupts off, and where a policy is running on this CPU already (a
  * program that allocates charges, and would call itself). Of a descendant with a policy of
  * its own only that one is asked (BPF_F_ALLOW_OVERRIDE).
@@ -161,7 +168,7 @@ struct memcg_ext_ops {
 	/**
 	 * @level: The level of @memcg, a managed cgroup, changed from @old to @level
 	 * (&enum mcx_level). Levels that come and go between two looks of the
-	 * workers are not told.
+	 * workers are not told, but for MCX_LEVEL_LIMIT.
 	 *
 	 * Context: a worker of memcg_ext, no lock held, but not sleepable.
 	 */
@@ -181,7 +188,8 @@ struct memcg_ext_ops {
 	 * more. Not called if @init failed, or was not called. If @init succeeded and
 	 * the cgroup went meanwhile, that is the end, too.
 	 *
-	 * Context: whoever detaches, or a work item. Called once.
+	 * Context: whoever detaches, a work item, or the policy's thread. Called once; if
+	 * @tick or @reclaim is running, when that is back.
 	 */
 	void (*exit)(const struct mcx_exit_info *info);
 
@@ -198,9 +206,9 @@ struct memcg_ext_ops {
 	__u32 flags;
 
 	/**
-	 * @timeout_ms: how long a cgroup may stay over its limit because of this
-	 * policy, 100 to 60000; 0 means 5000. Checked and shown; no watchdog acts on
-	 * it yet.
+	 * @timeout_ms: how long one call of @tick or @reclaim may take, 100 to 60000;
+	 * 0 means 5000. Beyond it the policy is ejected. Whenever mcx_bpf_reclaim() frees
+	 * something that time begins anew.
 	 */
 	__u32 timeout_ms;
 
@@ -219,6 +227,80 @@ struct memcg_ext_ops {
 	 * Absent: 0.
 	 */
 	unsigned int (*memcg_nr_pages_over_high)(struct mem_cgroup *memcg);
+
+	/**
+	 * @tick: Called again and again, first when the policy is attached to @memcg.
+	 * Returns in how many milliseconds to call it again: 10 to 60000; 0 means 1000.
+	 * While one call runs there is no other, and none of @reclaim.
+	 *
+	 * Context: a thread of the policy's own, outside of all cgroups; no lock. May
+	 * sleep (section struct_ops.s): mcx_bpf_reclaim() does.
+	 */
+	unsigned int (*tick)(struct mem_cgroup *memcg);
+
+	/**
+	 * @reclaim: @memcg, a managed cgroup, is above its wake mark (mark.h), and to
+	 * be brought to its target mark @nr_pages are to be freed. The policy may choose
+	 * where below @memcg, by mcx_bpf_reclaim(). Returns for how many milliseconds the
+	 * workers shall leave the rest to it, too, timeout_ms at most; 0: not at all. It
+	 * is asked again after that, as long as more is needed. Above the pacing mark,
+	 * and when there is no answer for 20 ms, they reclaim in any case.
+	 *
+	 * Context: as @tick.
+	 * Absent: 0.
+	 */
+	unsigned int (*reclaim)(struct mem_cgroup *memcg, unsigned long nr_pages);
+
+	/**
+	 * @memcg_uncharged: @nr_pages were given back to @memcg: freed, or charged in
+	 * advance and not used. The latter the kernel does with interrupts off as a rule:
+	 * such calls are skipped and counted, so that what was charged less what was
+	 * given back is not quite the usage.
+	 *
+	 * Context: task or softirq, interrupts on.
+	 */
+	void (*memcg_uncharged)(struct mem_cgroup *memcg, unsigned int nr_pages);
+
+	/**
+	 * @handle_cgroup_online: @memcg, below the policy's cgroup, was made (or was given the
+	 * memory controller), some ms ago. Not called for those that were there when
+	 * the policy was attached.
+	 *
+	 * Context: process, a mutex of memcg_ext held; not sleepable.
+	 */
+	void (*handle_cgroup_online)(struct mem_cgroup *memcg);
+
+	/**
+	 * @handle_cgroup_offline: @memcg, below the policy's cgroup, was removed (or has lost
+	 * the memory controller). Memory may still be charged there.
+	 *
+	 * Context: as @handle_cgroup_online.
+	 */
+	void (*handle_cgroup_offline)(struct mem_cgroup *memcg);
+
+	/**
+	 * @below_low: Reclaim for the limit of a cgroup above @memcg, or for the whole machine,
+	 * comes by. Shall @memcg be taken for
+	 * below its memory.low, whatever that is? @elow: its effective memory.low, @usage:
+	 * both in pages. false leaves it as it is. As for memory.low itself, reclaim comes
+	 * back for it if there is nothing else.
+	 *
+	 * Context: whoever reclaims; not sleepable.
+	 * Absent: false.
+	 */
+	bool (*below_low)(struct mem_cgroup *memcg, unsigned long elow,
+			  unsigned long usage);
+
+	/**
+	 * @below_min: The same for memory.min: if it is true nothing is reclaimed from
+	 * @memcg, even if tasks have to be killed for want of it; but while the machine is
+	 * out of memory nobody is asked, see protect.c.
+	 *
+	 * Context: as @below_low.
+	 * Absent: false.
+	 */
+	bool (*below_min)(struct mem_cgroup *memcg, unsigned long emin,
+			  unsigned long usage);
 };
 
 #endif /* MCX_OPS_H */

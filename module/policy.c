@@ -15,8 +15,10 @@
 #include <linux/ctype.h>
 #include <linux/module.h>
 
+#include "feature.h"
 #include "policy.h"
 #include "policy_life.h"
+#include "runner.h"
 #include "verify.h"
 
 #define MCX_TIMEOUT_MS		5000
@@ -242,23 +244,60 @@ static struct mem_cgroup *mcx_policy_memcg(const struct memcg_ext_ops *ops,
 	return memcg;
 }
 
+/* A member that would never be called is not what its author meant. */
+static int mcx_policy_possible(const struct memcg_ext_ops *ops)
+{
+	const char *what = NULL;
+
+	if ((ops->tick || ops->reclaim) && !mcx_feature_is_on(MCX_FEAT_SLEEP))
+		what = "tick and reclaim";
+	else if (ops->memcg_uncharged && !mcx_feature_is_on(MCX_FEAT_GIVEN))
+		what = "memcg_uncharged";
+	else if ((ops->below_low || ops->below_min) &&
+		 !mcx_feature_is_on(MCX_FEAT_PROTECT))
+		what = "below_low and below_min";
+	if (!what)
+		return 0;
+	pr_warn("policy %s refused: this kernel lacks what %s needs, see features\n",
+		ops->name, what);
+	return -EOPNOTSUPP;
+}
+
+/* The thread is there before anything is attached, since making it can fail. */
+static int mcx_policy_run(struct mcx_policy *p, struct mem_cgroup *memcg,
+			  struct mcx_policy *old)
+{
+	int ret = mcx_runner_create(p);
+
+	if (ret)
+		return ret;
+	ret = mcx_policy_start(p, memcg, old);
+	if (ret) {
+		mcx_runner_destroy(p);
+		return ret;
+	}
+	mcx_policy_list(p);
+	mcx_runner_go(p);
+	return 0;
+}
+
 static int mcx_policy_attach(const struct memcg_ext_ops *ops,
 			     struct bpf_link *link, struct mcx_policy *old)
 {
 	struct mem_cgroup *memcg;
 	struct mcx_policy *p;
-	int ret = -ENOMEM;
+	int ret;
 
+	ret = mcx_policy_possible(ops);
+	if (ret)
+		return ret;
 	memcg = mcx_policy_memcg(ops, old);
 	if (IS_ERR(memcg))
 		return PTR_ERR(memcg);
 	p = mcx_policy_alloc(ops, link, memcg);
-	if (p)
-		ret = mcx_policy_start(p, memcg, old);
-	if (!ret)
-		mcx_policy_list(p);
-	else if (p)
-		mcx_policy_free(p);
+	ret = p ? mcx_policy_run(p, memcg, old) : -ENOMEM;
+	if (ret && p)
+		mcx_policy_put(p);
 	css_put(&memcg->css);
 	return ret;
 }
@@ -323,6 +362,42 @@ memcg_ext_ops__memcg_nr_pages_over_high(struct mem_cgroup *memcg)
 	return 0;
 }
 
+static unsigned int memcg_ext_ops__tick(struct mem_cgroup *memcg)
+{
+	return 0;
+}
+
+static unsigned int memcg_ext_ops__reclaim(struct mem_cgroup *memcg,
+					   unsigned long nr_pages)
+{
+	return 0;
+}
+
+static void memcg_ext_ops__memcg_uncharged(struct mem_cgroup *memcg,
+					   unsigned int nr_pages)
+{
+}
+
+static void memcg_ext_ops__handle_cgroup_online(struct mem_cgroup *memcg)
+{
+}
+
+static void memcg_ext_ops__handle_cgroup_offline(struct mem_cgroup *memcg)
+{
+}
+
+static bool memcg_ext_ops__below_low(struct mem_cgroup *memcg,
+				     unsigned long elow, unsigned long usage)
+{
+	return false;
+}
+
+static bool memcg_ext_ops__below_min(struct mem_cgroup *memcg,
+				     unsigned long emin, unsigned long usage)
+{
+	return false;
+}
+
 static void memcg_ext_ops__level(struct mem_cgroup *memcg, u32 level, u32 old)
 {
 }
@@ -343,6 +418,13 @@ static struct memcg_ext_ops __bpf_ops_memcg_ext_ops = {
 	.level = memcg_ext_ops__level,
 	.init = memcg_ext_ops__init,
 	.exit = memcg_ext_ops__exit,
+	.tick = memcg_ext_ops__tick,
+	.reclaim = memcg_ext_ops__reclaim,
+	.memcg_uncharged = memcg_ext_ops__memcg_uncharged,
+	.handle_cgroup_online = memcg_ext_ops__handle_cgroup_online,
+	.handle_cgroup_offline = memcg_ext_ops__handle_cgroup_offline,
+	.below_low = memcg_ext_ops__below_low,
+	.below_min = memcg_ext_ops__below_min,
 };
 
 static struct bpf_struct_ops mcx_struct_ops = {

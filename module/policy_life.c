@@ -13,12 +13,17 @@
 #include <linux/bpf.h>
 #include <linux/cgroup.h>
 #include <linux/mutex.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 
 #include "call.h"
 #include "policy.h"
 #include "policy_life.h"
+#include "runner.h"
 #include "threads_policy.h"
+
+/* How long who closes a link waits for the thread of its policy. */
+#define MCX_OVER_TIME	HZ
 
 static DEFINE_MUTEX(policy_mutex);
 static LIST_HEAD(all_policies);
@@ -38,13 +43,31 @@ void mcx_policy_exit(struct mcx_policy *p)
 	mcx_threads_end_policy(p->id);
 }
 
-static void mcx_policy_finish(struct mcx_policy *p)
+/*
+ * It is never asked again, whatever its thread is in the middle of: what it said counts no
+ * more, and people are told.
+ */
+static void mcx_policy_over(struct mcx_policy *p)
 {
-	mcx_policy_exit(p);
+	mcx_threads_end_policy(p->id);
 	mcx_policy_note_exit(p);
 	if (p->exit.kind >= MCX_EXIT_ERROR)
 		pr_warn("policy %s ejected: %*pE (%lld)\n", p->ops->name,
 			(int)strlen(p->exit.msg), p->exit.msg, p->exit.code);
+}
+
+/**
+ * mcx_policy_part() - one of those who had to let go of a dead policy has
+ * @p: the policy
+ *
+ * Context: Process.
+ */
+void mcx_policy_part(struct mcx_policy *p)
+{
+	if (!atomic_dec_and_test(&p->parts))
+		return;
+	mcx_policy_exit(p);
+	complete_all(&p->over);
 }
 
 static void mcx_policy_end_work(struct work_struct *work)
@@ -54,7 +77,9 @@ static void mcx_policy_end_work(struct work_struct *work)
 	/* An ancestor's policy may be in effect instead from now on. */
 	mcx_state_resync();
 	synchronize_rcu();
-	mcx_policy_finish(p);
+	mcx_policy_over(p);
+	mcx_runner_stop(p);
+	mcx_policy_part(p);
 }
 
 static void mcx_policy_kick(struct irq_work *kick)
@@ -94,20 +119,36 @@ struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 	init_irq_work(&p->kick, mcx_policy_kick);
 	INIT_WORK(&p->end_work, mcx_policy_end_work);
 	INIT_LIST_HEAD(&p->all);
+	atomic_set(&p->parts, 1);
+	init_completion(&p->over);
+	refcount_set(&p->ref, 1);
 	return p;
 }
 
+static void mcx_policy_free(struct mcx_policy *p)
+{
+	free_percpu(p->stat);
+	if (p->runner.task)
+		put_task_struct(p->runner.task);
+	/* mcx_policies_eject() and the workers may be looking at it. */
+	kfree_rcu_mightsleep(p);
+}
+
 /**
- * mcx_policy_free() - the opposite of mcx_policy_alloc()
- * @p: the policy, in no list any more
+ * mcx_policy_put() - done with a policy
+ * @p: the policy; the last one frees it
  *
  * Context: Process. Sleeps.
  */
-void mcx_policy_free(struct mcx_policy *p)
+void mcx_policy_put(struct mcx_policy *p)
 {
-	free_percpu(p->stat);
-	/* mcx_policies_eject() may be looking at it. */
-	kfree_rcu_mightsleep(p);
+	if (!refcount_dec_and_test(&p->ref))
+		return;
+	/* Not before: until then nobody may attach the same members anew. */
+	mutex_lock(&policy_mutex);
+	list_del_rcu(&p->all);
+	mutex_unlock(&policy_mutex);
+	mcx_policy_free(p);
 }
 
 /**
@@ -169,11 +210,11 @@ struct mcx_policy *mcx_policy_find(const struct bpf_link *link)
 	return found;
 }
 
-/* Last: until then nobody may attach the same members anew. */
-static void mcx_policy_unlist(struct mcx_policy *p)
+/* Its link is about to go, and another may be made in the same place. */
+static void mcx_policy_unlink(struct mcx_policy *p)
 {
 	mutex_lock(&policy_mutex);
-	list_del_rcu(&p->all);
+	p->link = NULL;
 	mutex_unlock(&policy_mutex);
 }
 
@@ -181,6 +222,8 @@ static void mcx_policy_unlist(struct mcx_policy *p)
  * mcx_policy_retire() - the end of a policy that is not attached any more
  * @p: the policy; only who found it before finds it
  * @msg: why, if it has not ended for another reason, as a sentence
+ *
+ * What its thread is in the middle of may outlast this, see runner.c.
  *
  * Context: Process. Sleeps.
  */
@@ -196,10 +239,15 @@ void mcx_policy_retire(struct mcx_policy *p, const char *msg)
 	} else {
 		p->exit.kind = MCX_EXIT_UNREG;
 		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
-		mcx_policy_finish(p);
+		mcx_policy_over(p);
+		mcx_runner_stop(p);
+		mcx_policy_part(p);
 	}
-	mcx_policy_unlist(p);
-	mcx_policy_free(p);
+	if (!wait_for_completion_timeout(&p->over, MCX_OVER_TIME))
+		pr_warn("policy %s: its thread %d is in a call that is not back yet; nobody waits for it, but until then the module cannot be unloaded, nor the same object attached again\n",
+			p->ops->name, task_pid_nr(p->runner.task));
+	mcx_policy_unlink(p);
+	mcx_policy_put(p);
 }
 
 /**

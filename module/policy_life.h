@@ -7,7 +7,8 @@
 struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 				    const struct bpf_link *link,
 				    struct mem_cgroup *memcg);
-void mcx_policy_free(struct mcx_policy *p);
+void mcx_policy_put(struct mcx_policy *p);
+void mcx_policy_part(struct mcx_policy *p);
 void mcx_policy_exit(struct mcx_policy *p);
 bool mcx_policy_is_listed(const struct memcg_ext_ops *ops);
 void mcx_policy_list(struct mcx_policy *p);

@@ -31,6 +31,7 @@ static const char *mcx_exit_reason(u32 kind)
 	case MCX_EXIT_ERROR_BPF:	return "error-bpf";
 	case MCX_EXIT_ERROR_VALUE:	return "error-value";
 	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
+	case MCX_EXIT_ERROR_STALL:	return "error-stall";
 	default:			return "error";
 	}
 }
@@ -62,6 +63,12 @@ static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
 		sum.memcg_charged += READ_ONCE(one->memcg_charged);
 		sum.level += READ_ONCE(one->level);
 		sum.over_high += READ_ONCE(one->over_high);
+		sum.memcg_uncharged += READ_ONCE(one->memcg_uncharged);
+		sum.below_low += READ_ONCE(one->below_low);
+		sum.below_min += READ_ONCE(one->below_min);
+		sum.cgroups += READ_ONCE(one->cgroups);
+		sum.tick += READ_ONCE(one->tick);
+		sum.reclaim += READ_ONCE(one->reclaim);
 		sum.skipped += READ_ONCE(one->skipped);
 		sum.slow_all += READ_ONCE(one->slow_all);
 	}
@@ -95,7 +102,10 @@ static void mcx_policy_show(struct mcx_policy *p, void *arg)
 		   p->ops->timeout_ms);
 	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
 		   sum.high_policy, sum.memcg_charged, sum.level, sum.over_high);
-	seq_printf(s, " skipped=%llu slow=%llu\n", sum.skipped, sum.slow_all);
+	seq_printf(s, " memcg_uncharged=%llu below_low=%llu below_min=%llu cgroups=%llu",
+		   sum.memcg_uncharged, sum.below_low, sum.below_min, sum.cgroups);
+	seq_printf(s, " tick=%llu reclaim=%llu skipped=%llu slow=%llu\n",
+		   sum.tick, sum.reclaim, sum.skipped, sum.slow_all);
 }
 
 /**

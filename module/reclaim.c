@@ -51,6 +51,7 @@
 #include "mark.h"
 #include "overrun.h"
 #include "reclaim.h"
+#include "runner.h"
 #include "stuck.h"
 
 /*
@@ -309,30 +310,65 @@ unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages)
 					    NULL);
 }
 
-/* One pass. Returns pages freed. */
-static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
+static unsigned long mcx_try(struct mcx_memcg *m, unsigned long nr_pages,
+			     unsigned int options, int swappiness)
 {
-	u64 cpu = mcx_cpu_clock(), wall = local_clock();
-	int swappiness = READ_ONCE(m->conf.swappiness);
-	unsigned int options = MCX_RECLAIM_MAY_SWAP;
-	unsigned long freed;
-
+	if (swappiness < 0)
+		swappiness = READ_ONCE(m->conf.swappiness);
 	/* The kernel heeds a swappiness in proactive reclaim only. */
 	if (swappiness >= 0)
 		options |= MCX_RECLAIM_PROACTIVE;
-	excess = clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX);
-	freed = static_call(mcx_try_to_free)(m->memcg, excess, GFP_KERNEL,
-					     options, swappiness < 0 ?
-					     NULL : &swappiness);
+	return static_call(mcx_try_to_free)(m->memcg, nr_pages, GFP_KERNEL,
+					    options | MCX_RECLAIM_MAY_SWAP,
+					    swappiness < 0 ? NULL : &swappiness);
+}
 
-	mcx_adapt_pass(m, freed, local_clock() - wall);
+/* What a pass cost, and what it brought, is the cgroup's. Returns us on a CPU. */
+static u64 mcx_account_pass(struct mcx_memcg *m, unsigned long freed, u64 cpu_ns)
+{
+	u64 usec = div_u64(cpu_ns, NSEC_PER_USEC);
+
 	mcx_budget_earn(m, freed / 2);
-	cpu = mcx_cpu_clock() - cpu;
-	mcx_cpu_charge(m, cpu);
-	cpu = div_u64(cpu, NSEC_PER_USEC);
+	mcx_cpu_charge(m, cpu_ns);
 	mcx_stat_inc(m, reclaim_passes);
 	mcx_stat_add(m, reclaimed_pages, freed);
-	mcx_stat_add(m, reclaim_usec, cpu);
+	mcx_stat_add(m, reclaim_usec, usec);
+	return usec;
+}
+
+/**
+ * mcx_reclaim_pass() - a pass because somebody wants it, not for the sake of a limit:
+ *	proactive reclaim, which is no sign of pressure
+ * @m: the cgroup; need not be managed
+ * @nr_pages: how many to free, or a few more
+ * @swappiness: as the kernel takes it; negative: as the cgroup has it
+ *
+ * It is accounted to the cgroup as those of the workers are.
+ *
+ * Context: Process; a kernel thread outside of all cgroups. Sleeps.
+ * Return: pages freed.
+ */
+unsigned long mcx_reclaim_pass(struct mcx_memcg *m, unsigned long nr_pages,
+			       int swappiness)
+{
+	u64 cpu = mcx_cpu_clock();
+	unsigned long freed;
+
+	freed = mcx_try(m, max(nr_pages, MCX_PASS_MIN), MCX_RECLAIM_PROACTIVE,
+			swappiness);
+	mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
+	return freed;
+}
+
+/* A worker's. Returns pages freed. */
+static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
+{
+	u64 cpu = mcx_cpu_clock(), wall = local_clock();
+	unsigned long freed;
+
+	freed = mcx_try(m, clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), 0, -1);
+	mcx_adapt_pass(m, freed, local_clock() - wall);
+	cpu = mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
 	this_cpu_inc(workers.passes);
 	this_cpu_add(workers.pages, freed);
 	this_cpu_add(workers.usec, cpu);
@@ -380,6 +416,7 @@ static void mcx_rest(struct mcx_memcg *m)
 	rest = min(rest, mcx_stuck_left(m));
 	if (bound)
 		mcx_stat_inc(m, cpu_throttled);
+	bound = max(bound, mcx_runner_left(m));
 	m->rested = mcx_memcg_stat(m, MCX_STAT_batches);
 	/* A turn for a decision that is due makes no pass. */
 	bound = min(bound, mcx_stuck_left(m));
@@ -388,11 +425,12 @@ static void mcx_rest(struct mcx_memcg *m)
 
 /*
  * Nothing was charged while it rested, and nothing is to be decided: no pass will
- * free more than the last one did. Caller holds run_lock.
+ * free more than the last one did, or a policy sees to it. Caller holds run_lock.
  */
 static bool mcx_may_idle(struct mcx_memcg *m)
 {
-	return mcx_memcg_managed(m) && test_bit(MCX_IS_EMPTY, &m->flags) &&
+	return mcx_memcg_managed(m) &&
+	       (test_bit(MCX_IS_EMPTY, &m->flags) || mcx_runner_left(m)) &&
 	       m->rested == mcx_memcg_stat(m, MCX_STAT_batches) &&
 	       (!mcx_over_limit_mark(m) || mcx_stuck_settled(m));
 }
@@ -451,6 +489,7 @@ static void mcx_done(struct mcx_memcg *m)
 {
 	unsigned long admit;
 
+	clear_bit(MCX_DECLINED, &m->flags);
 	clear_bit(MCX_RECLAIMING, &m->flags);
 	/*
 	 * What was charged meanwhile found the bit set and left it to us: look
@@ -474,6 +513,7 @@ static void mcx_idle(struct mcx_memcg *m)
 {
 	u64 rested = m->rested;
 
+	clear_bit(MCX_DECLINED, &m->flags);
 	clear_bit(MCX_RECLAIMING, &m->flags);
 	/* As in mcx_done(): look after the bit. */
 	smp_mb__after_atomic();
@@ -526,7 +566,7 @@ static bool mcx_serve(void)
 		return false;
 	mcx_call_level(m);
 	mcx_overrun_seen(m);
-	try = excess && !mcx_cpu_rest(m);
+	try = excess && !mcx_cpu_rest(m) && !mcx_runner_reclaims(m);
 	if (try)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);

@@ -31,10 +31,13 @@
 
 #include "adapt.h"
 #include "budget.h"
+#include "call.h"
 #include "cpu.h"
 #include "hooks.h"
 #include "overrun.h"
+#include "protect.h"
 #include "reclaim.h"
+#include "runner.h"
 #include "state.h"
 
 /* How long a cgroup that comes online may take until it is visible. */
@@ -152,6 +155,10 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	m->memcg = memcg;
 	m->counter = &memcg->memory;
 	m->conf = MCX_CONF_DEFAULT;
+	m->flags = BIT(MCX_NEWS);
+	m->left_until = jiffies;
+	m->max_events =
+		atomic_long_read(&memcg->memory_events_local[MEMCG_MAX]);
 	refcount_set(&m->ref, 1);
 	init_waitqueue_head(&m->waiters);
 	init_waitqueue_head(&m->batch_waiters);
@@ -180,12 +187,15 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		    const char *msg)
 {
-	if (cmpxchg(&p->dead, MCX_EXIT_NONE, kind) != MCX_EXIT_NONE)
-		return;
-	p->exit.kind = kind;
-	p->exit.code = code;
-	strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
-	irq_work_queue(&p->kick);
+	/* In one go, for who finds it dead and waits a grace period: mcx_policy_retire(). */
+	preempt_disable_notrace();
+	if (cmpxchg(&p->dead, MCX_EXIT_NONE, kind) == MCX_EXIT_NONE) {
+		p->exit.kind = kind;
+		p->exit.code = code;
+		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
+		irq_work_queue(&p->kick);
+	}
+	preempt_enable_notrace();
 }
 
 /* The cgroup goes, or its controller: what was attached ends with it. */
@@ -271,6 +281,8 @@ static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 	if (!p && parent)
 		p = rcu_dereference_protected(parent->policy,
 					      lockdep_is_held(&state_mutex));
+	if (p != rcu_access_pointer(m->policy))
+		mcx_runner_forget(m);
 	rcu_assign_pointer(m->policy, p);
 }
 
@@ -346,6 +358,9 @@ static bool mcx_walk(struct mcx_memcg *top)
 			mcx_memcg_derive(m);
 		else
 			complete = false;
+		/* Whoever made the object. */
+		if (m && test_and_clear_bit(MCX_NEWS, &m->flags))
+			mcx_call_online(m);
 		/*
 		 * If it went offline before it was in the table, nobody told us. Not
 		 * css_is_dying(): that begins with rmdir, and on 7.x lasts until the
@@ -406,6 +421,31 @@ static bool mcx_sync_walks(void)
 	return complete;
 }
 
+/* Not just out of reach: was the cgroup removed, or did it lose its controller? */
+static bool mcx_memcg_gone(struct mcx_memcg *m)
+{
+	return test_bit(MCX_DYING, &m->flags) ||
+	       percpu_ref_is_dying(&m->memcg->css.refcnt);
+}
+
+/* What the policies that live want to be told of. */
+static void mcx_sync_wants(void)
+{
+	bool uncharged = false, protection = false;
+	const struct memcg_ext_ops *ops;
+	struct mcx_memcg *m;
+
+	list_for_each_entry(m, &all_memcgs, all) {
+		if (!m->attached || READ_ONCE(m->attached->dead))
+			continue;
+		ops = m->attached->ops;
+		uncharged |= !!ops->memcg_uncharged;
+		protection |= ops->below_low || ops->below_min;
+	}
+	mcx_hooks_hold(uncharged);
+	mcx_protect_want(protection);
+}
+
 /* Lets go of all that were not met. Returns true if the hooks are needed. */
 static bool mcx_sync_sweep(void)
 {
@@ -418,6 +458,8 @@ static bool mcx_sync_sweep(void)
 	 */
 	list_for_each_entry(m, &all_memcgs, all) {
 		if (m->seen != walk_nr) {
+			if (mcx_memcg_gone(m))
+				mcx_call_offline(m);
 			RCU_INIT_POINTER(m->up, NULL);
 			RCU_INIT_POINTER(m->policy, NULL);
 		}
@@ -447,6 +489,7 @@ static void mcx_sync(void)
 	mcx_apply_resets();
 	complete = mcx_sync_walks();
 	any = mcx_sync_sweep();
+	mcx_sync_wants();
 	mcx_hooks_want(any);
 	if (!complete)
 		mcx_sync_later();
@@ -730,6 +773,7 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 	if (old)
 		WRITE_ONCE(old->at, NULL);
 	mcx_sync();
+	WRITE_ONCE(p->settled, true);
 	return 0;
 }
 

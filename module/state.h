@@ -3,6 +3,7 @@
 #define MCX_STATE_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/irq_work.h>
 #include <linux/list.h>
 #include <linux/llist.h>
@@ -51,6 +52,11 @@ enum mcx_enable {
  * @MCX_NO_VICTIM: there was nobody who may be killed
  * @MCX_NOTIFY: pollers of memory.ext.events are about to be woken
  * @MCX_TELLING: somebody is telling the policy of the level
+ * @MCX_ASKED: the policy is being asked to reclaim
+ * @MCX_DECLINED: it left that to the workers, since they began
+ * @MCX_NEWS: no walk has met it yet
+ * @MCX_KEPT_MIN: a policy said last that it is below its memory.min
+ * @MCX_KEPT_LOW: likewise for memory.low
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -65,6 +71,11 @@ enum mcx_memcg_flag {
 	MCX_NO_VICTIM,
 	MCX_NOTIFY,
 	MCX_TELLING,
+	MCX_ASKED,
+	MCX_DECLINED,
+	MCX_NEWS,
+	MCX_KEPT_MIN,
+	MCX_KEPT_LOW,
 };
 
 /**
@@ -73,6 +84,12 @@ enum mcx_memcg_flag {
  * @memcg_charged: that member
  * @level: that member
  * @over_high: memcg_nr_pages_over_high
+ * @memcg_uncharged: that member
+ * @below_low: that member
+ * @below_min: that member
+ * @cgroups: handle_cgroup_online and handle_cgroup_offline
+ * @tick: that member
+ * @reclaim: that member
  * @skipped: calls that were not made: NMI, interrupts off, or a policy was
  *	running on that CPU
  * @slow_all: calls that took too long
@@ -91,6 +108,12 @@ struct mcx_policy_stat {
 	u64 memcg_charged;
 	u64 level;
 	u64 over_high;
+	u64 memcg_uncharged;
+	u64 below_low;
+	u64 below_min;
+	u64 cgroups;
+	u64 tick;
+	u64 reclaim;
 	u64 skipped;
 	u64 slow_all;
 	u64 began;
@@ -104,15 +127,38 @@ struct mcx_policy_stat {
 };
 
 /**
+ * struct mcx_runner - what runs the members of a policy that may sleep; see runner.c
+ * @task: the thread, NULL: it needs none
+ * @wait: where it waits for something to do
+ * @stall: runs while a member does
+ * @lock: guards the next two
+ * @asked: cgroups that it is asked to reclaim from
+ * @closed: nobody may ask any more
+ * @tick_at: jiffies, next tick; this and the next of the thread alone
+ * @began: jiffies when the member that runs did
+ */
+struct mcx_runner {
+	struct task_struct *task;
+	wait_queue_head_t wait;
+	struct timer_list stall;
+	spinlock_t lock;	/* @asked, @closed */
+	struct list_head asked;
+	bool closed;
+	unsigned long tick_at;
+	unsigned long began;
+};
+
+/**
  * struct mcx_policy - an attached policy
  * @ops: its members; valid until its link is gone
  * @link: that link, which tells apart two that attach the same members; never
- *	dereferenced
+ *	dereferenced. NULL once it is gone; policy mutex
  * @dead: enum mcx_exit_kind; whoever sets it from 0 fills @exit. Not called any
  *	more from then on
  * @stat: counters
  * @at: object of the cgroup it is attached to, NULL once that is gone; state
  *	mutex
+ * @settled: cgroups that come from now on are news to it
  * @id: number of its own, for people and tools
  * @cgroup_id: where it was attached
  * @ejects: how often all were ejected by hand before it was made
@@ -120,6 +166,10 @@ struct mcx_policy_stat {
  * @kick: @end_work cannot be queued from where a policy runs
  * @end_work: calls exit
  * @all: in the list of all; policy mutex for writing, RCU for reading
+ * @runner: runs tick and reclaim
+ * @parts: who has to let go of it before its exit is called: who ends it, its runner
+ * @over: its exit was called
+ * @ref: its link, and its runner
  */
 struct mcx_policy {
 	const struct memcg_ext_ops *ops;
@@ -128,6 +178,7 @@ struct mcx_policy {
 	struct mcx_policy_stat __percpu *stat;
 
 	struct mcx_memcg *at;
+	bool settled;
 	u64 id;
 	u64 cgroup_id;
 	int ejects;
@@ -135,6 +186,11 @@ struct mcx_policy {
 	struct irq_work kick;
 	struct work_struct end_work;
 	struct list_head all;
+
+	struct mcx_runner runner;
+	atomic_t parts;
+	struct completion over;
+	refcount_t ref;
 };
 
 /**
@@ -295,6 +351,7 @@ struct mcx_budget {
  * @hash: in the table; mutex for writing, RCU for reading
  * @all: in the list of all, guarded by the state mutex
  * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
+ * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
  * @attached: policy attached to this cgroup itself; state mutex
  * @inherit: descendants are managed too; state mutex
@@ -318,6 +375,8 @@ struct mcx_budget {
  * @latency: ns from a kick to the first pages freed, the longest of late
  * @kicked_at: when the workers were asked to reclaim; 0: they have begun
  * @sampled_at: ns, last sample
+ * @asked: in the list of a policy's runner
+ * @left_until: jiffies until which the workers leave it to that policy
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
@@ -354,6 +413,7 @@ struct mcx_memcg {
 	struct hlist_node hash;
 	struct list_head all;
 	u32 level;
+	unsigned long max_events;
 	enum mcx_enable own;
 	struct mcx_policy *attached;
 	bool inherit;
@@ -378,6 +438,9 @@ struct mcx_memcg {
 	u64 latency;
 	u64 kicked_at;
 	u64 sampled_at;
+
+	struct list_head asked;
+	unsigned long left_until;
 
 	struct llist_node notify;
 	wait_queue_head_t waiters;

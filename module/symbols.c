@@ -37,14 +37,18 @@ DEFINE_STATIC_CALL_NULL(mcx_page_state, mcx_proto_page_state);
 DEFINE_STATIC_CALL_NULL(mcx_page_state_output, mcx_proto_page_state);
 DEFINE_STATIC_CALL_NULL(mcx_memcg_events, mcx_proto_memcg_events);
 DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
+DEFINE_STATIC_CALL_NULL(mcx_rstat_flush, mcx_proto_rstat_flush);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DEFINE_STATIC_CALL_NULL(mcx_force_charge, mcx_proto_force_charge);
 DEFINE_STATIC_CALL_NULL(mcx_force_uncharge, mcx_proto_force_charge);
+DEFINE_STATIC_CALL_NULL(mcx_struct_ops_get, mcx_proto_struct_ops_get);
+DEFINE_STATIC_CALL_NULL(mcx_struct_ops_put, mcx_proto_struct_ops_put);
 DEFINE_STATIC_CALL_NULL(mcx_btf_vmlinux, mcx_proto_btf_vmlinux);
 DEFINE_STATIC_CALL_NULL(mcx_btf_name, mcx_proto_btf_name);
 
 static bool has_btf;
 static bool has_memcg_stat;
+static bool has_rstat;
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -101,6 +105,18 @@ unsigned long mcx_symbol_find(const char *name)
 	addr = (unsigned long)kp.addr;
 	unregister_kprobe(&kp);
 	return addr;
+}
+
+/**
+ * mcx_symbol_exists() - does this kernel have a function that can be probed
+ * @name: its name in kallsyms
+ *
+ * Context: Process. May sleep.
+ * Return: true if so.
+ */
+bool mcx_symbol_exists(const char *name)
+{
+	return mcx_symbol_find(name);
 }
 
 /**
@@ -180,12 +196,45 @@ bool mcx_symbols_memcg_stat(void)
 	return has_memcg_stat;
 }
 
+/**
+ * mcx_symbols_rstat() - can the CPU time of a cgroup be summed up
+ *
+ * Context: Any.
+ * Return: false if mcx_rstat_flush does nothing.
+ */
+bool mcx_symbols_rstat(void)
+{
+	return has_rstat;
+}
+
+/*
+ * 6.12 calls it by another name and gives it the cgroup, of which @self is the first
+ * member.
+ */
+static void mcx_symbols_rstat_flush(void)
+{
+	void *addr = (void *)mcx_symbol_find("css_rstat_flush");
+
+	BUILD_BUG_ON(offsetof(struct cgroup, self));
+	if (!addr)
+		addr = (void *)mcx_symbol_find("cgroup_rstat_flush");
+	has_rstat = addr;
+	if (addr)
+		static_call_update(mcx_rstat_flush, addr);
+	else
+		mcx_feature_degraded(MCX_FEAT_SLEEP,
+				     "kernel function css_rstat_flush not found, there is no mcx_bpf_cpu_time()");
+}
+
 static void mcx_symbols_kfuncs(void)
 {
 	has_btf = mcx_bind(mcx_btf_vmlinux, "bpf_get_btf_vmlinux",
 			   MCX_FEAT_KFUNCS);
 	has_btf &= mcx_bind(mcx_btf_name, "btf_name_by_offset",
 			    MCX_FEAT_KFUNCS);
+	mcx_symbols_rstat_flush();
+	mcx_bind(mcx_struct_ops_get, "bpf_struct_ops_get", MCX_FEAT_SLEEP);
+	mcx_bind(mcx_struct_ops_put, "bpf_struct_ops_put", MCX_FEAT_SLEEP);
 	if (!MCX_NEEDS_MEMCG_KFUNCS)
 		return;
 	has_memcg_stat = mcx_bind(mcx_page_state_output,

@@ -11,10 +11,12 @@
 struct btf;
 
 unsigned long mcx_symbol_find(const char *name);
+bool mcx_symbol_exists(const char *name);
 bool mcx_symbol_range(const char *name, unsigned long *from,
 		      unsigned long *size);
 bool mcx_symbols_btf(void);
 bool mcx_symbols_memcg_stat(void);
+bool mcx_symbols_rstat(void);
 int mcx_symbols_init(void);
 
 /*
@@ -35,9 +37,12 @@ unsigned long long mcx_proto_task_runtime(struct task_struct *task);
 unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
 unsigned long mcx_proto_memcg_events(struct mem_cgroup *memcg, int event);
 void mcx_proto_flush_stats(struct mem_cgroup *memcg);
+void mcx_proto_rstat_flush(struct cgroup_subsys_state *self);
 void mcx_proto_wake_flushers(enum wb_reason reason);
 void mcx_proto_force_charge(struct page_counter *counter,
 			    unsigned long nr_pages);
+bool mcx_proto_struct_ops_get(const void *kdata);
+void mcx_proto_struct_ops_put(const void *kdata);
 struct btf *mcx_proto_btf_vmlinux(void);
 const char *mcx_proto_btf_name(const struct btf *btf, u32 offset);
 
@@ -52,9 +57,12 @@ DECLARE_STATIC_CALL(mcx_page_state, mcx_proto_page_state);
 DECLARE_STATIC_CALL(mcx_page_state_output, mcx_proto_page_state);
 DECLARE_STATIC_CALL(mcx_memcg_events, mcx_proto_memcg_events);
 DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
+DECLARE_STATIC_CALL(mcx_rstat_flush, mcx_proto_rstat_flush);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DECLARE_STATIC_CALL(mcx_force_charge, mcx_proto_force_charge);
 DECLARE_STATIC_CALL(mcx_force_uncharge, mcx_proto_force_charge);
+DECLARE_STATIC_CALL(mcx_struct_ops_get, mcx_proto_struct_ops_get);
+DECLARE_STATIC_CALL(mcx_struct_ops_put, mcx_proto_struct_ops_put);
 DECLARE_STATIC_CALL(mcx_btf_vmlinux, mcx_proto_btf_vmlinux);
 DECLARE_STATIC_CALL(mcx_btf_name, mcx_proto_btf_name);
 

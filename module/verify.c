@@ -2,7 +2,8 @@
 /*
  * What the verifier asks of us when a policy is loaded.
  *
- * Members run with preemption off, where a page is charged. The verifier bounds how many
+ * Members run with preemption off, where a page is charged; tick and reclaim do not, in a
+ * thread of their own, which nobody can stop either. The verifier bounds how many
  * instructions it follows, a million, and so what a program takes that has no way to
  * repeat a part behind its back. These ways, for up to millions of rounds, no member has:
  * the helpers bpf_loop() and bpf_for_each_map_elem(), the kernel's iterators, may_goto,
@@ -26,6 +27,7 @@
 #include <linux/filter.h>
 #include <linux/string.h>
 
+#include "ops.h"
 #include "symbols.h"
 #include "verify.h"
 
@@ -33,7 +35,8 @@
 static const char * const allowed_kfuncs[] = {
 	"bpf_cast_to_kern_ctx", "bpf_cgroup_", "bpf_cpumask_", "bpf_dynptr_",
 	"bpf_get_mem_cgroup", "bpf_get_root_mem_cgroup", "bpf_kptr_",
-	"bpf_mem_cgroup_", "bpf_obj_", "bpf_percpu_obj_", "bpf_put_mem_cgroup",
+	"bpf_mem_cgroup_", "bpf_obj_", "bpf_percpu_obj_", "bpf_proactive_reclaim",
+	"bpf_put_mem_cgroup",
 	"bpf_rcu_read_", "bpf_rdonly_cast", "bpf_refcount_", "bpf_task_",
 	"mcx_bpf_",
 };
@@ -142,12 +145,12 @@ static bool mcx_has_global_function(const struct bpf_prog *prog)
 	return false;
 }
 
-static const char *mcx_prog_refused(const struct bpf_prog *prog)
+static const char *mcx_prog_refused(const struct bpf_prog *prog, bool may_sleep)
 {
 	const char *what;
 	u32 i;
 
-	if (prog->sleepable)
+	if (prog->sleepable && !may_sleep)
 		return "sleeping";
 	if (mcx_has_global_function(prog))
 		return "a function that is not static";
@@ -157,6 +160,14 @@ static const char *mcx_prog_refused(const struct bpf_prog *prog)
 			return what;
 	}
 	return NULL;
+}
+
+static bool mcx_may_sleep(const struct btf_type *t, const struct btf_member *member)
+{
+	u32 at = __btf_member_bit_offset(t, member) / 8;
+
+	return at == offsetof(struct memcg_ext_ops, tick) ||
+	       at == offsetof(struct memcg_ext_ops, reclaim);
 }
 
 /**
@@ -171,11 +182,11 @@ static const char *mcx_prog_refused(const struct bpf_prog *prog)
 int mcx_verify_member(const struct btf_type *t, const struct btf_member *member,
 		      const struct bpf_prog *prog)
 {
-	const char *what = mcx_prog_refused(prog);
+	const char *what = mcx_prog_refused(prog, mcx_may_sleep(t, member));
 
 	if (!what)
 		return 0;
-	pr_warn_ratelimited("policy refused: %s uses %s, which no member may\n",
+	pr_warn_ratelimited("policy refused: %s uses %s, which that member may not\n",
 			    prog->aux->name, what);
 	return -EINVAL;
 }

@@ -71,7 +71,7 @@ static void warn_unmanaged(const struct policy *p)
 	__autofree char *parent = cgroup_parent(p->cgroup);
 
 	if (!cgroup_any_managed(p->cgroup))
-		warn("no cgroup in %s is managed: level is not called before: mcxctl enable %s",
+		warn("no cgroup in %s is managed: level and reclaim are not called before: mcxctl enable %s",
 		     p->cgroup, parent ? p->cgroup : "CGROUP");
 }
 
@@ -94,7 +94,7 @@ int policy_attach(struct policy *p)
 	if (!p->link)
 		return attach_error(p, errno);
 	detail("%s: attached to %s", policy_name(p), p->cgroup);
-	if (policy_has(p, "level"))
+	if (policy_has(p, "level") || policy_has(p, "reclaim"))
 		warn_unmanaged(p);
 	return 0;
 }

@@ -23,6 +23,7 @@ static const struct {
 	{ 1025, "error-bpf" },
 	{ 1026, "error-value" },
 	{ 1027, "error-slow" },
+	{ 1028, "error-stall" },
 };
 
 /* The one value of a map of globals; free() it. NULL if it is not loaded. */

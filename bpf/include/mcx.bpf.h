@@ -26,6 +26,14 @@ extern int mcx_bpf_set_thread_class(struct task_struct *task,
 				    __u32 class) __ksym __weak;
 extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
 
+/* For tick and reclaim only, but mcx_bpf_psi(); kernel-doc is in module/kfunc_act.c. */
+extern __s64 mcx_bpf_reclaim(struct mem_cgroup *memcg, __u64 bytes,
+			     __s32 swappiness) __ksym __weak;
+extern __u64 mcx_bpf_psi(struct mem_cgroup *memcg, bool full) __ksym __weak;
+extern __u64 mcx_bpf_cpu_time(struct mem_cgroup *memcg) __ksym __weak;
+extern long bpf_proactive_reclaim(struct mem_cgroup *memcg, unsigned long size,
+				  int swappiness) __ksym __weak;
+
 /* The kernel's, from 7.0 on; on older ones those of module/kfunc_memcg.c. */
 extern struct mem_cgroup *bpf_get_root_mem_cgroup(void)
 	__ksym __weak;
@@ -40,6 +48,25 @@ bpf_mem_cgroup_vm_events(struct mem_cgroup *memcg,
 			 enum vm_event_item event) __ksym __weak;
 extern unsigned long
 bpf_mem_cgroup_page_state(struct mem_cgroup *memcg, int idx) __ksym __weak;
+extern void bpf_mem_cgroup_flush_stats(struct mem_cgroup *memcg) __ksym __weak;
+
+/* The kernel's. */
+extern struct cgroup *bpf_cgroup_from_id(__u64 id) __ksym __weak;
+extern struct cgroup *bpf_cgroup_ancestor(struct cgroup *cgrp, int level) __ksym __weak;
+extern void bpf_cgroup_release(struct cgroup *cgrp) __ksym __weak;
+
+/* The memory cgroup with that id, to be given back with bpf_put_mem_cgroup(), or NULL. */
+static __always_inline struct mem_cgroup *mcx_memcg_from_id(__u64 id)
+{
+	struct cgroup *cgrp = bpf_cgroup_from_id(id);
+	struct mem_cgroup *memcg;
+
+	if (!cgrp)
+		return NULL;
+	memcg = bpf_get_mem_cgroup(&cgrp->self);
+	bpf_cgroup_release(cgrp);
+	return memcg;
+}
 
 /*
  * MCX_OPS(name) = { members };   the policy itself. The macro picks the type, so
@@ -51,6 +78,10 @@ bpf_mem_cgroup_page_state(struct mem_cgroup *memcg, int idx) __ksym __weak;
 /* A member: int MCX_MEMBER(name, arguments) { ... }; no argument can be called ctx. */
 #define MCX_MEMBER(member, args...)					\
 	SEC("struct_ops/" #member) BPF_PROG(member, ##args)
+
+/* The same for one that may sleep: tick and reclaim. */
+#define MCX_SLEEPING(member, args...)					\
+	SEC("struct_ops.s/" #member) BPF_PROG(member, ##args)
 
 /*
  * An option, set by "mcxctl load --set name=value", with a line of help: a

@@ -150,7 +150,7 @@ test_load_list_show_unload() {
 	run 0 load -c $top --set error_code=7 tool.bpf.o
 	last_line "tool: attached to $cg/$top, pinned at /sys/fs/bpf/mcx/tool"
 	equal ${#lines[@]} 1 'lines of output'
-	says err "warning: no cgroup in $cg/$top is managed: level is not called before: mcxctl enable $cg/$top"
+	says err "warning: no cgroup in $cg/$top is managed: level and reclaim are not called before: mcxctl enable $cg/$top"
 	run 0 list
 	last_line "tool active /sys/fs/bpf/mcx/tool /$top"
 	run 0 show -j tool

@@ -759,7 +759,7 @@ build_policies() {
 	llvm-objcopy --remove-section .BTF --remove-section .BTF.ext \
 		"$T/sample.bpf.o" "$T/NO_BTF.bpf.o" || return
 	echo 'struct mem_cgroup { int id; } root;' >"$T/vmlinux.c"
-	printf '%s\n' '#include <linux/types.h>' '#include "ops.h"' \
+	printf '%s\n' '#include <stdbool.h>' '#include <linux/types.h>' '#include "ops.h"' \
 		'struct memcg_ext_ops ops;' 'struct bpf_struct_ops_memcg_ext_ops {' \
 		'long common[8]; struct memcg_ext_ops data; } value;' \
 		>"$T/module.c"
@@ -1003,7 +1003,7 @@ test_load_options_refused() {
 test_load_new_members() {
 	policies || return
 	would_load -c a NEW_MEMBER.bpf.o
-	err 'warning: NEW_MEMBER.bpf.o: the loaded module does not know memcg_ext_ops.memcg_uncharged; the policy goes without'
+	err 'warning: NEW_MEMBER.bpf.o: the loaded module does not know memcg_ext_ops.memcg_painted; the policy goes without'
 	err 'does not know memcg_ext_ops.color;'
 	grep -E 'know memcg_ext_ops.(level|name|flags|cgroup_id)' "$T/err" &&
 		bad 'warned of a member that is known'

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * policy_members: a policy hears of memory that is given back, of cgroups that come and
+ * go below its own, and of charges that fail; and says what reclaim shall spare.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/types.h>
+#include <bpf/libbpf.h>
+
+#include "lib.h"
+#include "libpolicy.h"
+#include "ops.h"
+#include "policy_members.skel.h"
+
+#define CG	"mcx-test-members"
+#define A	CG "/a"
+#define B	CG "/b"
+#define NEW	CG "/new"
+#define BELOW	NEW "/below"
+#define OTHER	"mcx-test-members-other"
+#define HOOKS	"/sys/kernel/debug/memcg_ext/hooks"
+#define PROBES	"/sys/kernel/debug/kprobes/list"
+#define PROTECT	"page_counter_calculate_protection"
+#define BATCH	64
+
+static struct policy_members_bpf *load(const char *cg)
+{
+	struct policy_members_bpf *p = policy_members_bpf__open();
+
+	if (!p)
+		ktap_skip_all("cannot open the policies");
+	p->struct_ops.counts->cgroup_id = cg_id(cg);
+	p->struct_ops.tree->cgroup_id = cg_id(cg);
+	p->struct_ops.keeps->cgroup_id = cg_id(cg);
+	p->struct_ops.hears->cgroup_id = cg_id(cg);
+	if (policy_members_bpf__load(p)) {
+		ktap_ok(false, "the policies load");
+		exit(ktap_end());
+	}
+	return p;
+}
+
+static struct bpf_link *attach(struct bpf_map *map)
+{
+	struct bpf_link *link = bpf_map__attach_struct_ops(map);
+
+	if (!link)
+		ktap_ok(false, "%s attaches (%s)", bpf_map__name(map),
+			strerror(errno));
+	nap_ms(500);		/* and the hooks */
+	return link;
+}
+
+static pid_t keeper(const char *cg, size_t mib)
+{
+	pid_t pid = cg_fork(cg);
+
+	if (pid)
+		return pid;
+	mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	for (;;)
+		pause();
+}
+
+static bool hook_is(const char *state)
+{
+	char line[128];
+	int i;
+
+	snprintf(line, sizeof(line), "page_counter_uncharge found=1 attached=%s", state);
+	for (i = 0; i < 300 && !file_has(HOOKS, line); i++)
+		nap_ms(10);
+	return file_has(HOOKS, line);
+}
+
+static bool probe_is(bool there)
+{
+	int i;
+
+	for (i = 0; i < 300 && file_has(PROBES, PROTECT) != there; i++)
+		nap_ms(10);
+	return i < 300;
+}
+
+static void test_uncharged(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	long long pages = 32 * MIB / PAGE, charged, given;
+	struct bpf_link *link;
+
+	mcx_manage(CG);
+	link = attach(p->maps.counts);
+	ktap_ok(hook_is("1"), "while a policy wants to hear of it, it is seen");
+	waitpid(charger(A, 32, BATCH, 1), NULL, 0);
+	nap_ms(1000);
+	charged = p->bss->nr_charged;
+	given = p->bss->nr_uncharged;
+	ktap_ok(charged >= pages && given >= pages * 9 / 10 && given <= charged + BATCH * 8,
+		"of %lld pages charged %lld were given back, up to %lld at once", charged,
+		given, (long long)p->bss->largest);
+	bpf_link__destroy(link);
+	ktap_ok(hook_is("0"), "and no longer");
+	mcx_unmanage(CG);
+	policy_members_bpf__destroy(p);
+}
+
+/* Waits until it was told so often, and a moment longer for once more. */
+static void told(const char *what, const __u32 *nr, __u32 n)
+{
+	int i;
+
+	for (i = 0; i < 200 && *(volatile const __u32 *)nr < n; i++)
+		nap_ms(10);
+	nap_ms(100);
+	ktap_ok(*(volatile const __u32 *)nr == n, "%s: told %u times", what, *nr);
+}
+
+static void test_tree(void)
+{
+	struct policy_members_bpf *p = load(CG), *other;
+	struct bpf_link *link = attach(p->maps.tree);
+	uint64_t id[2];
+
+	ktap_ok(!p->bss->nr_online, "cgroups that were there are no news");
+	cg_create(NEW);
+	/* As who makes it may do, before anybody has heard of it. */
+	cg_write(NEW, "memory.ext.reclaim", "stuck_ms=1000");
+	cg_write(NEW, "cgroup.subtree_control", "+memory");
+	cg_create(BELOW);
+	id[0] = cg_id(NEW);
+	id[1] = cg_id(BELOW);
+	told("two that come", &p->bss->nr_online, 2);
+	cg_write(NEW, "cgroup.subtree_control", "-memory");
+	told("one that loses the controller", &p->bss->nr_offline, 1);
+	cg_write(NEW, "cgroup.subtree_control", "+memory");
+	told("and gets it again", &p->bss->nr_online, 3);
+	cg_remove(BELOW);
+	cg_remove(NEW);
+	told("both go", &p->bss->nr_offline, 3);
+	ktap_ok(p->bss->online[0] == id[0] && p->bss->online[1] == id[1] &&
+		p->bss->online[2] == id[1] && p->bss->offline[0] == id[1] &&
+		p->bss->offline[1] + p->bss->offline[2] == id[0] + id[1],
+		"of these and no others");
+	bpf_link__destroy(link);
+	ktap_ok(p->bss->nr_offline == 3, "who is left behind by a policy is not gone");
+
+	other = load(OTHER);
+	link = attach(other->maps.tree);
+	cg_remove(OTHER);
+	nap_ms(300);
+	ktap_ok(!other->bss->nr_offline, "its own cgroup is not told");
+	bpf_link__destroy(link);
+	cg_create(OTHER);
+	policy_members_bpf__destroy(other);
+	policy_members_bpf__destroy(p);
+}
+
+/* Two children below the limit of their parent, and one grows: what the other one lost. */
+static long long lost_of_b(void)
+{
+	long long before, after;
+	pid_t a, b;
+
+	cg_write(CG, "memory.high", "64M");
+	a = keeper(A, 32);
+	b = keeper(B, 16);
+	cg_fills(A, 32 * (long long)MIB);
+	cg_fills(B, 16 * (long long)MIB);
+	before = cg_number(B, "memory.current");
+	waitpid(charger(A, 32, 16, 10), NULL, 0);
+	after = cg_number(B, "memory.current");
+	cg_write(CG, "memory.high", "max");
+	end_task(a);
+	end_task(b);
+	return before - after;
+}
+
+static void test_protection(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	long long alone, low, min;
+	struct bpf_link *link;
+
+	mcx_manage(CG);
+	alone = lost_of_b();
+	ktap_ok(probe_is(false), "without a policy nothing is probed");
+	link = attach(p->maps.keeps);
+	ktap_ok(probe_is(true), "with it %s is", PROTECT);
+	p->bss->low_id = cg_id(B);
+	low = lost_of_b();
+	ktap_ok(alone > (long long)MIB && low < alone / 4 && p->bss->nr_asked &&
+		p->bss->seen_usage >= 14 * MIB / PAGE,
+		"below_low: a child loses %.2f MiB, alone %.2f", low / (double)MIB,
+		alone / (double)MIB);
+	ktap_ok(!cg_number(B, "memory.low"), "its memory.low is as it was");
+	p->bss->low_id = 0;
+	p->bss->min_id = cg_id(B);
+	min = lost_of_b();
+	ktap_ok(min < alone / 4, "below_min: %.2f MiB", min / (double)MIB);
+	p->bss->min_id = 0;
+	min = lost_of_b();
+	ktap_ok(min > (long long)MIB, "with neither: %.2f MiB", min / (double)MIB);
+	bpf_link__destroy(link);
+	ktap_ok(probe_is(false), "without it nothing is probed");
+	mcx_unmanage(CG);
+	policy_members_bpf__destroy(p);
+}
+
+static void test_limit(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	struct bpf_link *link;
+	long long events;
+
+	mcx_manage(CG);
+	link = attach(p->maps.hears);
+	waitpid(charger(A, 8, BATCH, 1), NULL, 0);
+	ktap_ok(!p->bss->nr_limits, "no charge fails, and none is told");
+	cg_write(CG, "memory.max", "16M");
+	/* Too much at once for pacing, and nobody to help. */
+	cg_write(CG, "memory.ext.reclaim", "cpu_max=1%");
+	waitpid(charger(A, 64, 64 * MIB / PAGE, 1), NULL, 0);
+	nap_ms(500);
+	events = cg_key(CG, "memory.events.local", "max");
+	ktap_ok(events > 0 && p->bss->nr_limits && p->bss->nr_after == p->bss->nr_limits &&
+		p->bss->nr_limits <= events && !p->bss->nr_same,
+		"%lld charges did not fit, told %u times, and what came then %u times",
+		events, p->bss->nr_limits, p->bss->nr_after);
+	bpf_link__destroy(link);
+	cg_write(CG, "memory.ext.reclaim", "cpu_max=100%");
+	cg_write(CG, "memory.max", "max");
+	mcx_unmanage(CG);
+	policy_members_bpf__destroy(p);
+}
+
+int main(void)
+{
+	ktap_start();
+	thp_off();
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+	swap_on();
+	cg_create(CG);
+	cg_create(OTHER);
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(A);
+	cg_create(B);
+	test_uncharged();
+	test_tree();
+	test_protection();
+	test_limit();
+	cg_remove(A);
+	cg_remove(B);
+	cg_remove(CG);
+	cg_remove(OTHER);
+	ktap_ok(!mcx_unload(), "unloads");
+	return ktap_end();
+}
