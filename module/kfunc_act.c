@@ -25,14 +25,6 @@
 /* What one call reclaims at most. */
 #define MCX_ACT_BYTES	(4UL << 20)
 
-/* Has a policy a say in it: is it one, and does it live? */
-static int mcx_act_refused(const struct mcx_policy *p)
-{
-	if (!p)
-		return -EPERM;
-	return READ_ONCE(p->dead) ? -ESHUTDOWN : 0;
-}
-
 static bool mcx_swappiness_is_good(int swappiness)
 {
 #ifdef SWAPPINESS_ANON_ONLY
@@ -79,11 +71,10 @@ __bpf_kfunc s64 mcx_bpf_reclaim(struct mem_cgroup *memcg, u64 bytes,
 				s32 swappiness)
 {
 	struct mcx_policy *p = mcx_runner_policy();
-	int ret = mcx_act_refused(p);
 	long freed;
 
-	if (ret)
-		return ret;
+	if (!p)
+		return -EPERM;
 	if (swappiness < -1 || swappiness > 200 || !bytes)
 		return -EINVAL;
 	bytes = min_t(u64, bytes, MCX_ACT_BYTES);

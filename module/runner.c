@@ -214,7 +214,7 @@ bool mcx_runner_reclaims(struct mcx_memcg *m)
 		asked = true;
 	}
 	rcu_read_unlock();
-	if (!asked || !time_before(jiffies, READ_ONCE(m->left_until)))
+	if (!asked || !mcx_runner_left(m))
 		return false;
 	/* Batch threads wait from the wake mark on; one that just begins to is seen next time. */
 	return !waitqueue_active(&m->batch_waiters) &&
@@ -397,15 +397,8 @@ static int mcx_runner_main(void *data)
  * What it does for a policy.
  */
 
-/**
- * mcx_runner_may_act() - is that in the policy's cgroup, or below
- * @p: the policy
- * @memcg: the cgroup
- *
- * Context: Any.
- * Return: true if so.
- */
-bool mcx_runner_may_act(struct mcx_policy *p, struct mem_cgroup *memcg)
+/* Is that in the policy's cgroup, or below? */
+static bool mcx_runner_may_act(struct mcx_policy *p, struct mem_cgroup *memcg)
 {
 	struct mcx_memcg *at;
 	bool may;
