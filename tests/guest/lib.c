@@ -209,6 +209,18 @@ pid_t cg_fork(const char *cg)
 	return 0;
 }
 
+pid_t cg_keeper(const char *cg, size_t mib)
+{
+	pid_t pid = cg_fork(cg);
+
+	if (pid)
+		return pid;
+	mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	for (;;)
+		pause();
+}
+
 void end_task(pid_t pid)
 {
 	if (pid <= 0)

@@ -40,6 +40,8 @@ long long cg_number(const char *cg, const char *file);
 int cg_enter(const char *cg);	/* "" is the root */
 /* Forks a task in @cg, which ends with the caller. Returns as fork() does. */
 pid_t cg_fork(const char *cg);
+/* Forks a task in @cg that keeps so much memory, all of it touched. */
+pid_t cg_keeper(const char *cg, size_t mib);
 void end_task(pid_t pid);	/* kills and reaps; nothing if there is none */
 /* Waits until it has so many bytes, and a moment longer; half a minute at most. */
 bool cg_fills(const char *cg, long long bytes);

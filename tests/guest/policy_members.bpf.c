@@ -63,24 +63,25 @@ MCX_OPS(tree) = {
 	.name			= "tree",
 };
 
-bool MCX_MEMBER(keeps_low, struct mem_cgroup *memcg, unsigned long elow,
-		unsigned long usage)
+static bool is_kept(struct mem_cgroup *memcg, __u64 id, unsigned long usage)
 {
-	if (!low_id || mcx_bpf_memcg_id(memcg) != low_id)
+	if (!id || mcx_bpf_memcg_id(memcg) != id)
 		return false;
 	seen_usage = usage;
 	__sync_fetch_and_add(&nr_asked, 1);
 	return true;
 }
 
+bool MCX_MEMBER(keeps_low, struct mem_cgroup *memcg, unsigned long elow,
+		unsigned long usage)
+{
+	return is_kept(memcg, low_id, usage);
+}
+
 bool MCX_MEMBER(keeps_min, struct mem_cgroup *memcg, unsigned long emin,
 		unsigned long usage)
 {
-	if (!min_id || mcx_bpf_memcg_id(memcg) != min_id)
-		return false;
-	seen_usage = usage;
-	__sync_fetch_and_add(&nr_asked, 1);
-	return true;
+	return is_kept(memcg, min_id, usage);
 }
 
 MCX_OPS(keeps) = {

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,18 +55,6 @@ static struct bpf_link *attach(struct bpf_map *map)
 			strerror(errno));
 	nap_ms(500);		/* and the hooks */
 	return link;
-}
-
-static pid_t keeper(const char *cg, size_t mib)
-{
-	pid_t pid = cg_fork(cg);
-
-	if (pid)
-		return pid;
-	mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	for (;;)
-		pause();
 }
 
 static bool hook_is(const char *state)
@@ -170,8 +157,8 @@ static long long lost_of_b(void)
 	pid_t a, b;
 
 	cg_write(CG, "memory.high", "64M");
-	a = keeper(A, 32);
-	b = keeper(B, 16);
+	a = cg_keeper(A, 32);
+	b = cg_keeper(B, 16);
 	cg_fills(A, 32 * (long long)MIB);
 	cg_fills(B, 16 * (long long)MIB);
 	before = cg_number(B, "memory.current");

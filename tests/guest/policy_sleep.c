@@ -58,19 +58,6 @@ static struct bpf_link *attach(struct bpf_map *map)
 	return link;
 }
 
-/* Keeps so much memory, all of it new. */
-static pid_t keeper(const char *cg, size_t mib)
-{
-	pid_t pid = cg_fork(cg);
-
-	if (pid)
-		return pid;
-	mmap(NULL, mib * MIB, PROT_READ | PROT_WRITE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	for (;;)
-		pause();
-}
-
 static long long ticks_in(struct policy_sleep_bpf *p, unsigned int next_ms, unsigned int ms)
 {
 	long long before;
@@ -164,7 +151,7 @@ static void test_reclaim(void)
 {
 	struct policy_sleep_bpf *p = load(CG);
 	struct bpf_link *link = attach(p->maps.ticks);
-	pid_t pid = keeper(CHILD, 48), other = keeper(OTHER, 8);
+	pid_t pid = cg_keeper(CHILD, 48), other = cg_keeper(OTHER, 8);
 	long long before, got, counted;
 
 	cg_fills(CHILD, 48 * (long long)MIB);
@@ -207,7 +194,7 @@ static void test_syscall(void)
 {
 	struct policy_sleep_bpf *p = load(CG);
 	struct bpf_test_run_opts opts = { .sz = sizeof(opts) };
-	pid_t pid = keeper(OTHER, 8);
+	pid_t pid = cg_keeper(OTHER, 8);
 	int err;
 
 	cg_fills(OTHER, 8 * (long long)MIB);
@@ -230,14 +217,14 @@ static void test_reading(void)
 	char path[256], text[256], *total;
 	pid_t pid;
 
-	pid = keeper(CHILD, 24);
+	pid = cg_keeper(CHILD, 24);
 	cg_fills(CHILD, 24 * (long long)MIB);
 	cg_write(CHILD, "memory.reclaim", "8M");
 	cg_write(CHILD, "memory.high", "8M");
 	waitpid(charger(CHILD, 16, 64, 1), NULL, 0);
 	cg_write(CHILD, "memory.high", "max");
 	end_task(pid);
-	pid = keeper(CHILD, 6);
+	pid = cg_keeper(CHILD, 6);
 	cg_fills(CHILD, 6 * (long long)MIB);
 	nap_ms(2500);
 	ask(p, DO_READ, CHILD, 0, 0);
@@ -299,8 +286,8 @@ static struct taken grow(void)
 	pid_t a, b;
 
 	cg_write(CG, "memory.high", "64M");
-	a = keeper(CHILD, 24);
-	b = keeper(SIBLING, 24);
+	a = cg_keeper(CHILD, 24);
+	b = cg_keeper(SIBLING, 24);
 	cg_fills(CHILD, 24 * (long long)MIB);
 	cg_fills(SIBLING, 24 * (long long)MIB);
 	t.policy = -taken_from(SIBLING);
