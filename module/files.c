@@ -128,6 +128,7 @@ static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)
 		mcx_show_pages(s, "wake_mark", mcx_mark_wake(m, admit));
 		mcx_show_pages(s, "target_mark", mcx_mark_target(m, admit));
 	}
+	mcx_show_pages(s, "policy_limit", READ_ONCE(m->policy_high));
 	mcx_show_pages(s, "burst", READ_ONCE(m->burst));
 	mcx_show_pages(s, "boost", READ_ONCE(m->boost));
 	seq_printf(s, "rate %llu\n", (u64)READ_ONCE(m->rate) * PAGE_SIZE);

@@ -12,13 +12,18 @@
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
 #include <linux/cgroup.h>
+#include <linux/gfp.h>
 #include <linux/memcontrol.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
+#include <linux/nodemask.h>
+#include <linux/vmstat.h>
 
 #include "call.h"
 #include "compat.h"
 #include "mark.h"
 #include "policy.h"
+#include "policy_wish.h"
 #include "threads.h"
 #include "threads_policy.h"
 
@@ -34,6 +39,23 @@ __bpf_kfunc_start_defs();
 __bpf_kfunc u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg)
 {
 	return cgroup_id(memcg->css.cgroup);
+}
+
+/**
+ * mcx_bpf_is_below() - is a cgroup in another one
+ * @memcg: the cgroup
+ * @id: of the other one, as mcx_bpf_memcg_id() has it
+ *
+ * Return: true if it is that cgroup, or below it.
+ */
+__bpf_kfunc bool mcx_bpf_is_below(struct mem_cgroup *memcg, u64 id)
+{
+	struct cgroup_subsys_state *css;
+
+	for (css = &memcg->css; css; css = css->parent)
+		if (cgroup_id(css->cgroup) == id)
+			return true;
+	return false;
 }
 
 /**
@@ -58,6 +80,36 @@ __bpf_kfunc u64 mcx_bpf_headroom(struct mem_cgroup *memcg)
 				    (u64)(limit - usage) << PAGE_SHIFT : 0);
 	}
 	return least;
+}
+
+/* What it can give to user space before kswapd begins to reclaim there. */
+static unsigned long mcx_zone_room(struct zone *zone)
+{
+	unsigned long least = low_wmark_pages(zone) +
+			      zone->lowmem_reserve[gfp_zone(GFP_HIGHUSER_MOVABLE)];
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+
+	return free > least ? free - least : 0;
+}
+
+/**
+ * mcx_bpf_free_memory() - what the machine can give out before it begins to reclaim
+ *
+ * Return: bytes free above the low watermarks of all zones.
+ */
+__bpf_kfunc u64 mcx_bpf_free_memory(void)
+{
+	unsigned long nr_pages = 0;
+	int nid, i;
+
+	for_each_online_node(nid)
+		for (i = 0; i < MAX_NR_ZONES; i++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[i];
+
+			if (populated_zone(zone))
+				nr_pages += mcx_zone_room(zone);
+		}
+	return (u64)nr_pages << PAGE_SHIFT;
 }
 
 /**
@@ -143,6 +195,36 @@ __bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
 	return mcx_threads_request(task, &word);
 }
 
+/**
+ * mcx_bpf_set_high() - set a limit for a cgroup
+ * @memcg: a managed cgroup: the policy's own, or one below that has no other policy
+ * @bytes: as memory.high, which it stands for where it is lower; U64_MAX: none
+ *
+ * For what memcg_ext does: its workers keep usage below, and who charges is paced. It is
+ * no promise: memory is not held against the cgroup that cannot be reclaimed. It lasts
+ * until it is set anew, or the policy ends. memory.high reads as it was; memory.ext.stat
+ * has this as policy_limit.
+ *
+ * Return: 0; -EPERM: not the policy's cgroup, nor below, or one of another policy, or in
+ * init; -ENOENT: not managed (memory.ext.enable); -ESHUTDOWN: the policy was ejected.
+ */
+__bpf_kfunc int mcx_bpf_set_high(struct mem_cgroup *memcg, u64 bytes)
+{
+	struct mcx_policy *p = mcx_call_running();
+	struct mcx_memcg *m;
+	int ret = -EPERM;
+
+	if (!p)
+		return -EPERM;
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
+	if (m)
+		ret = mcx_wish_high(p, m, min_t(u64, bytes >> PAGE_SHIFT,
+						      PAGE_COUNTER_MAX));
+	rcu_read_unlock();
+	return ret;
+}
+
 __bpf_kfunc_end_defs();
 
 /* The kernel's own that it may lack, see kfunc_memcg.c and kfunc_act.c. */
@@ -165,13 +247,18 @@ BTF_ID_FLAGS(func, bpf_proactive_reclaim, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 
 BTF_KFUNCS_START(mcx_kfunc_ids_any)
 BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_is_below, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_headroom, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_free_memory)
 BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
 BTF_ID_FLAGS(func, mcx_bpf_thread_class, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_set_thread_class, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_set_high, KF_TRUSTED_ARGS)
 /* See kfunc_act.c. */
 BTF_ID_FLAGS(func, mcx_bpf_reclaim, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, mcx_bpf_shed, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, mcx_bpf_wake, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 BTF_ID_FLAGS(func, mcx_bpf_psi, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_cpu_time, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 MCX_UPSTREAM_KFUNCS

@@ -18,7 +18,9 @@
 #include <linux/swap.h>
 
 #include "compat.h"
+#include "errand.h"
 #include "mark.h"
+#include "policy_wish.h"
 #include "runner.h"
 #include "symbols.h"
 
@@ -107,6 +109,52 @@ __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
 	freed = p ? mcx_runner_free(p, memcg, nr_pages, swappiness) :
 		    mcx_proactive_pass(memcg, nr_pages, swappiness);
 	return freed < 0 ? freed : freed << PAGE_SHIFT;
+}
+
+/**
+ * mcx_bpf_shed() - ask whoever can to give back memory
+ * @memcg: a managed cgroup, as of mcx_bpf_set_high()
+ * @bytes: how much should be given back from now on; 0: no more is needed
+ *
+ * It is what memory.ext.stat has as shed_bytes, and memory.ext.events counts: whoever
+ * polls that is woken when it is more than before. It stands until it is set anew, or the
+ * policy ends.
+ *
+ * Context: tick and reclaim.
+ * Return: as mcx_bpf_set_high(); -ENODEV: the cgroup is going.
+ */
+__bpf_kfunc int mcx_bpf_shed(struct mem_cgroup *memcg, u64 bytes)
+{
+	struct mcx_policy *p = mcx_runner_policy();
+	struct mcx_memcg *m;
+	int ret;
+
+	if (!p)
+		return -EPERM;
+	m = mcx_memcg_lookup(memcg);
+	if (!m)
+		return -ENODEV;
+	ret = mcx_wish_shed(p, m, min_t(u64, DIV_ROUND_UP_ULL(bytes, PAGE_SIZE),
+					PAGE_COUNTER_MAX));
+	mcx_memcg_put(m);
+	return ret;
+}
+
+/**
+ * mcx_bpf_wake() - let go whoever waits because the policy said so
+ * @memcg: in this cgroup and all below it, as far as they have no other policy
+ *
+ * Delays that memcg_charged and memcg_nr_pages_over_high returned end now. Who waits for
+ * memory looks again whether it has to.
+ *
+ * Context: tick and reclaim.
+ * Return: 0; -EPERM: not the policy's cgroup, nor below.
+ */
+__bpf_kfunc int mcx_bpf_wake(struct mem_cgroup *memcg)
+{
+	struct mcx_policy *p = mcx_runner_policy();
+
+	return p && mcx_wish_wake(p, memcg) ? 0 : -EPERM;
 }
 
 /**

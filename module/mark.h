@@ -18,6 +18,8 @@
  * is at least two batches per CPU (the kernel keeps one charged in advance) and
  * at most 1/8 of the limit.
  *
+ * A policy may set a lower memory.high for all this (policy_wish.c).
+ *
  * All that is headroom=auto in memory.ext.reclaim. With a number instead, wake is
  * that far below the tighter limit, and admit half as far below memory.max.
  *
@@ -74,12 +76,22 @@ static inline unsigned long mcx_room(struct mcx_memcg *m, unsigned long limit)
 	return clamp(room, min(MCX_BATCH, limit / 2), limit / 2);
 }
 
-/* memory.high as far as it is enforced; see stuck.c. */
+/* memory.high, or what a policy says instead if that is less; see policy_wish.c. */
+static inline unsigned long mcx_high_wanted(struct mcx_memcg *m)
+{
+	return min(READ_ONCE(m->counter->high), READ_ONCE(m->policy_high));
+}
+
+/* As far as memory.high is enforced; see stuck.c. */
+static inline unsigned long mcx_enforced(struct mcx_memcg *m, unsigned long high)
+{
+	return unlikely(test_bit(MCX_HIGH_OFF, &m->flags)) ? PAGE_COUNTER_MAX :
+	       high;
+}
+
 static inline unsigned long mcx_high(struct mcx_memcg *m)
 {
-	if (unlikely(test_bit(MCX_HIGH_OFF, &m->flags)))
-		return PAGE_COUNTER_MAX;
-	return READ_ONCE(m->counter->high);
+	return mcx_enforced(m, mcx_high_wanted(m));
 }
 
 static inline unsigned long mcx_admit_of(struct mcx_memcg *m,
@@ -176,7 +188,7 @@ static inline unsigned long mcx_mark_grace(struct mcx_memcg *m)
  */
 static inline unsigned long mcx_mark_goal(struct mcx_memcg *m)
 {
-	unsigned long high = READ_ONCE(m->counter->high);
+	unsigned long high = mcx_high_wanted(m);
 
 	return mcx_target_of(m, mcx_admit_of(m, high), high);
 }

@@ -35,6 +35,7 @@
 #include "cpu.h"
 #include "hooks.h"
 #include "overrun.h"
+#include "policy_wish.h"
 #include "protect.h"
 #include "reclaim.h"
 #include "runner.h"
@@ -167,6 +168,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	mcx_cpu_init_memcg(m);
 	mcx_budget_init_memcg(m);
 	mcx_overrun_init_memcg(m);
+	mcx_wish_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
@@ -281,9 +283,11 @@ static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 	if (!p && parent)
 		p = rcu_dereference_protected(parent->policy,
 					      lockdep_is_held(&state_mutex));
-	if (p != rcu_access_pointer(m->policy))
-		mcx_runner_forget(m);
+	if (p == rcu_access_pointer(m->policy))
+		return;
 	rcu_assign_pointer(m->policy, p);
+	mcx_runner_forget(m);
+	mcx_wish_forget(m);
 }
 
 /* Work out one object from what its parent's, already worked out, says. */

@@ -324,6 +324,7 @@ struct mcx_budget {
  * @flags: enum mcx_memcg_flag
  * @up: nearest managed ancestor; RCU
  * @policy: the policy in effect, of this cgroup or the nearest ancestor; RCU
+ * @policy_high: pages; what that policy sets as memory.high; policy_wish.c
  * @burst: pages by which usage was seen to pass the pacing mark before its
  *	tasks could be held; see adapt.c for this and what follows
  * @doubt: quarters of @burst that are kept free besides
@@ -353,6 +354,10 @@ struct mcx_budget {
  * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
+ * @policy_lock: for writing @policy_high, @policy_shed and @left_until, so that who is
+ *	in effect no more writes none of them
+ * @policy_shed: pages; what that policy asks to be given back
+ * @wakes: changes when a policy ends its delays
  * @attached: policy attached to this cgroup itself; state mutex
  * @inherit: descendants are managed too; state mutex
  * @seen: last walk that met it; state mutex
@@ -388,6 +393,7 @@ struct mcx_memcg {
 	unsigned long flags;
 	struct mcx_memcg __rcu *up;
 	struct mcx_policy __rcu *policy;
+	unsigned long policy_high;
 	unsigned long burst;
 	unsigned int doubt;
 	unsigned long gap;
@@ -415,6 +421,9 @@ struct mcx_memcg {
 	u32 level;
 	unsigned long max_events;
 	enum mcx_enable own;
+	spinlock_t policy_lock;
+	unsigned long policy_shed;
+	unsigned int wakes;
 	struct mcx_policy *attached;
 	bool inherit;
 	unsigned int seen;

@@ -323,7 +323,9 @@ unsigned long mcx_stuck_left(struct mcx_memcg *m)
  */
 unsigned long mcx_stuck_shed(struct mcx_memcg *m)
 {
-	return mcx_is_stuck(m) ? mcx_stuck_excess(m) : 0;
+	unsigned long shed = READ_ONCE(m->policy_shed);
+
+	return mcx_is_stuck(m) ? max(shed, mcx_stuck_excess(m)) : shed;
 }
 
 /**

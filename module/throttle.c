@@ -183,7 +183,8 @@ bool notrace mcx_throttle_all_ours(struct mem_cgroup *memcg)
 static notrace bool mcx_far_above(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
-	unsigned long high = mcx_high(m);
+	/* The kernel's handler knows of no other. */
+	unsigned long high = mcx_enforced(m, READ_ONCE(m->counter->high));
 
 	return usage > high && (test_bit(MCX_IS_EMPTY, &m->flags) ||
 				usage - high > high / 2);
@@ -608,6 +609,7 @@ struct mcx_due {
 	wait_queue_head_t *queue;
 	bool (*reason)(struct mcx_memcg *m);
 	unsigned long *skip;	/* when the next owner may, in jiffies */
+	bool policy;		/* one that the policy said, and may end */
 };
 
 /*
@@ -635,6 +637,7 @@ static u64 mcx_wait_time(struct mcx_memcg *m, const struct mcx_due *due, u64 del
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns() - waited;
+	unsigned int wakes = READ_ONCE(m->wakes);
 	bool go_on = !signal_pending(current);
 	bool listed = mcx_owner_begin();
 	unsigned long pflags;
@@ -647,6 +650,8 @@ static u64 mcx_wait_time(struct mcx_memcg *m, const struct mcx_due *due, u64 del
 		go_on = mcx_wait(m, due->queue, delay - waited, due->reason,
 				 &patience);
 		waited = ktime_get_ns() - start;
+		if (due->policy && READ_ONCE(m->wakes) != wakes)
+			break;
 	}
 	psi_memstall_leave(&pflags);
 	if (listed)
@@ -679,7 +684,7 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 {
 	const struct mcx_due due = {
-		&own->waiters, mcx_has_policy, &own->owner_skip_delay
+		&own->waiters, mcx_has_policy, &own->owner_skip_delay, true
 	};
 
 	waited = mcx_wait_time(own, &due, delay, waited);

@@ -39,6 +39,7 @@ static const struct kind {
 	{ "protection", CHAOS_PROTECT, MCX_EXIT_UNREG },
 	{ "reclaim", CHAOS_RECLAIM, MCX_EXIT_UNREG },
 	{ "idleness", CHAOS_IDLE, MCX_EXIT_UNREG },
+	{ "wishes", CHAOS_WISHES, MCX_EXIT_UNREG },
 	{ "bits", CHAOS_BITS, MCX_EXIT_ERROR_VALUE },
 	{ "errors", CHAOS_ERROR, MCX_EXIT_ERROR_BPF },
 	{ "slowness", CHAOS_SLOW, MCX_EXIT_ERROR_SLOW },

@@ -64,3 +64,13 @@ struct bpf_link *policy_attach(const char *file, const char *cg,
 		return NULL;
 	return bpf_map__attach_struct_ops(map);
 }
+
+struct bpf_link *policy_link(struct bpf_map *map)
+{
+	struct bpf_link *link = bpf_map__attach_struct_ops(map);
+
+	if (!link)
+		ktap_ok(false, "%s attaches (%s)", bpf_map__name(map),
+			strerror(errno));
+	return link;
+}

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct bpf_link;
+struct bpf_map;
 struct bpf_object;
 
 /* The id of a cgroup; 0 if there is none. */
@@ -21,5 +22,8 @@ bool policy_in_effect(const char *cg, const char *line);
 /* NULL on failure, with errno; the object is left in @obj, to be closed. */
 struct bpf_link *policy_attach(const char *file, const char *cg,
 			       struct bpf_object **obj);
+
+/* One that is loaded; a case fails if it does not attach. */
+struct bpf_link *policy_link(struct bpf_map *map);
 
 #endif

@@ -43,9 +43,11 @@ static bool seldom(__u32 n)
 }
 
 /* What any member may do, whatever it is asked. */
-static void misbehave(void)
+static void misbehave(struct mem_cgroup *memcg)
 {
 	calls++;
+	if (has(CHAOS_WISHES) && seldom(100))
+		mcx_bpf_set_high(memcg, any() % (64 << 20));
 	if (has(CHAOS_ERROR) && seldom(200))
 		mcx_bpf_error(any(), "chaos");
 	if (has(CHAOS_SLOW) && seldom(3))
@@ -59,13 +61,13 @@ static void misbehave(void)
 
 __u32 MCX_MEMBER(chaos_high_policy, const struct bpf_memcg_ctx *high)
 {
-	misbehave();
+	misbehave(high->memcg);
 	return has(CHAOS_BITS) ? any() : any() & BPF_MEMCG_HIGH_DEFER_INLINE;
 }
 
 unsigned int MCX_MEMBER(chaos_charged, struct mem_cgroup *memcg, unsigned int nr_pages)
 {
-	misbehave();
+	misbehave(memcg);
 	if (has(CHAOS_DELAYS))
 		return seldom(20) ? any() : 0;
 	return 0;
@@ -83,7 +85,7 @@ void MCX_MEMBER(chaos_uncharged, struct mem_cgroup *memcg, unsigned int nr_pages
 
 void MCX_MEMBER(chaos_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
 {
-	misbehave();
+	misbehave(memcg);
 }
 
 bool MCX_MEMBER(chaos_below_low, struct mem_cgroup *memcg, unsigned long elow,
@@ -98,6 +100,14 @@ bool MCX_MEMBER(chaos_below_min, struct mem_cgroup *memcg, unsigned long emin,
 	return has(CHAOS_PROTECT) && seldom(2);
 }
 
+static void wish(struct mem_cgroup *memcg)
+{
+	mcx_bpf_set_high(memcg, seldom(3) ? any() : any() % (96 << 20));
+	mcx_bpf_shed(memcg, seldom(2) ? any() : 0);
+	if (seldom(3))
+		mcx_bpf_wake(memcg);
+}
+
 unsigned int MCX_SLEEPING(chaos_tick, struct mem_cgroup *memcg)
 {
 	calls++;
@@ -105,6 +115,8 @@ unsigned int MCX_SLEEPING(chaos_tick, struct mem_cgroup *memcg)
 		spin_ms(2000, &never);
 	if (has(CHAOS_RECLAIM))
 		mcx_bpf_reclaim(memcg, any(), any() % 210);
+	if (has(CHAOS_WISHES))
+		wish(memcg);
 	return has(CHAOS_RECLAIM) ? any() % 100 : 50;
 }
 

@@ -11,10 +11,11 @@
 #define CHAOS_PROTECT	(1 << 3)	/* protects what is to be reclaimed */
 #define CHAOS_RECLAIM	(1 << 4)	/* reclaims any amount, at any time */
 #define CHAOS_IDLE	(1 << 5)	/* wants the workers to stay away, and does nothing */
-#define CHAOS_BITS	(1 << 6)	/* any bits where some are defined */
-#define CHAOS_ERROR	(1 << 7)	/* gives up */
-#define CHAOS_SLOW	(1 << 8)	/* takes a fifth of a second where a page is charged */
-#define CHAOS_STALL	(1 << 9)	/* a tick that is not back in time */
-#define CHAOS_KINDS	10
+#define CHAOS_WISHES	(1 << 6)	/* any limit, any request, and wakes whoever waits */
+#define CHAOS_BITS	(1 << 7)	/* any bits where some are defined */
+#define CHAOS_ERROR	(1 << 8)	/* gives up */
+#define CHAOS_SLOW	(1 << 9)	/* takes a fifth of a second where a page is charged */
+#define CHAOS_STALL	(1 << 10)	/* a tick that is not back in time */
+#define CHAOS_KINDS	11
 
 #endif

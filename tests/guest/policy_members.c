@@ -48,11 +48,8 @@ static struct policy_members_bpf *load(const char *cg)
 
 static struct bpf_link *attach(struct bpf_map *map)
 {
-	struct bpf_link *link = bpf_map__attach_struct_ops(map);
+	struct bpf_link *link = policy_link(map);
 
-	if (!link)
-		ktap_ok(false, "%s attaches (%s)", bpf_map__name(map),
-			strerror(errno));
 	nap_ms(500);		/* and the hooks */
 	return link;
 }

@@ -48,16 +48,6 @@ static struct policy_sleep_bpf *load(const char *cg)
 	return p;
 }
 
-static struct bpf_link *attach(struct bpf_map *map)
-{
-	struct bpf_link *link = bpf_map__attach_struct_ops(map);
-
-	if (!link)
-		ktap_ok(false, "%s attaches (%s)", bpf_map__name(map),
-			strerror(errno));
-	return link;
-}
-
 static long long ticks_in(struct policy_sleep_bpf *p, unsigned int next_ms, unsigned int ms)
 {
 	long long before;
@@ -106,7 +96,7 @@ static bool thread_goes(const char *name)
 static void test_ticks(void)
 {
 	struct policy_sleep_bpf *p = load(CG);
-	struct bpf_link *link = attach(p->maps.ticks);
+	struct bpf_link *link = policy_link(p->maps.ticks);
 	char cgroup[256] = "";
 	long long n;
 
@@ -150,7 +140,7 @@ static long long ask(struct policy_sleep_bpf *p, uint32_t what, const char *cg,
 static void test_reclaim(void)
 {
 	struct policy_sleep_bpf *p = load(CG);
-	struct bpf_link *link = attach(p->maps.ticks);
+	struct bpf_link *link = policy_link(p->maps.ticks);
 	pid_t pid = cg_keeper(CHILD, 48), other = cg_keeper(OTHER, 8);
 	long long before, got, counted;
 
@@ -212,7 +202,7 @@ static void test_syscall(void)
 static void test_reading(void)
 {
 	struct policy_sleep_bpf *p = load(CG);
-	struct bpf_link *link = attach(p->maps.ticks);
+	struct bpf_link *link = policy_link(p->maps.ticks);
 	long long psi, cpu, anon;
 	char path[256], text[256], *total;
 	pid_t pid;
@@ -308,7 +298,7 @@ static void test_chooses(void)
 	struct taken t;
 
 	mcx_manage(CG);
-	link = attach(p->maps.chooses);
+	link = policy_link(p->maps.chooses);
 	p->bss->target = cg_id(SIBLING);
 	p->bss->leave_ms = 100;
 	t = grow();
@@ -349,7 +339,7 @@ static void test_stall(void)
 	p->bss->target = cg_id(CHILD);
 	p->bss->bytes = MIB;
 	p->bss->result = NOTHING_YET;
-	link = attach(p->maps.hurried);
+	link = policy_link(p->maps.hurried);
 	nap_ms(700);
 	ktap_ok(!p->bss->nr_exits && policy_in_effect(CG, ""),
 		"a tick that takes 4 s of 0.2 is not in effect any more");
@@ -370,11 +360,11 @@ static void test_left_behind(void)
 	int err = 0;
 
 	p->bss->spin = 6000;
-	link = attach(p->maps.ticks);
+	link = policy_link(p->maps.ticks);
 	nap_ms(300);
 	took = now_ns();
 	bpf_link__destroy(link);
-	other = attach(next->maps.ticks);
+	other = policy_link(next->maps.ticks);
 	took = now_ns() - took;
 	ktap_ok(other && took < 3 * NSEC && !p->bss->nr_exits &&
 		policy_in_effect(CG, "ticks /" CG "\n"),
@@ -396,7 +386,7 @@ static void test_left_behind(void)
 static void test_gone(void)
 {
 	struct policy_sleep_bpf *p = load(OTHER);
-	struct bpf_link *link = attach(p->maps.ticks);
+	struct bpf_link *link = policy_link(p->maps.ticks);
 
 	nap_ms(300);
 	cg_remove(OTHER);
@@ -412,7 +402,7 @@ static void test_gone(void)
 static void test_swaps(void)
 {
 	struct policy_sleep_bpf *p[2] = { load(CG), load(CG) };
-	struct bpf_link *link = attach(p[0]->maps.ticks);
+	struct bpf_link *link = policy_link(p[0]->maps.ticks);
 	long long before;
 	int i, err = 0;
 
