@@ -15,6 +15,7 @@
 #include <linux/ctype.h>
 #include <linux/module.h>
 
+#include "backoff.h"
 #include "feature.h"
 #include "policy.h"
 #include "policy_life.h"
@@ -281,11 +282,36 @@ static int mcx_policy_run(struct mcx_policy *p, struct mem_cgroup *memcg,
 	return 0;
 }
 
+/* Somebody loads it again and again, whatever becomes of it. */
+static int mcx_policy_may_try(const struct memcg_ext_ops *ops,
+			      struct mem_cgroup *memcg)
+{
+	unsigned long left = mcx_backoff_left(ops->name,
+					      cgroup_id(memcg->css.cgroup));
+
+	if (!left)
+		return 0;
+	pr_warn("policy %s refused: it was ejected for errors again and again, try in %u ms (backoff_ms)\n",
+		ops->name, jiffies_to_msecs(left));
+	return -EAGAIN;
+}
+
+static int mcx_policy_make(const struct memcg_ext_ops *ops,
+			   struct bpf_link *link, struct mem_cgroup *memcg,
+			   struct mcx_policy *old)
+{
+	struct mcx_policy *p = mcx_policy_alloc(ops, link, memcg);
+	int ret = p ? mcx_policy_run(p, memcg, old) : -ENOMEM;
+
+	if (ret && p)
+		mcx_policy_put(p);
+	return ret;
+}
+
 static int mcx_policy_attach(const struct memcg_ext_ops *ops,
 			     struct bpf_link *link, struct mcx_policy *old)
 {
 	struct mem_cgroup *memcg;
-	struct mcx_policy *p;
 	int ret;
 
 	ret = mcx_policy_possible(ops);
@@ -294,10 +320,8 @@ static int mcx_policy_attach(const struct memcg_ext_ops *ops,
 	memcg = mcx_policy_memcg(ops, old);
 	if (IS_ERR(memcg))
 		return PTR_ERR(memcg);
-	p = mcx_policy_alloc(ops, link, memcg);
-	ret = p ? mcx_policy_run(p, memcg, old) : -ENOMEM;
-	if (ret && p)
-		mcx_policy_put(p);
+	ret = mcx_policy_may_try(ops, memcg) ?:
+	      mcx_policy_make(ops, link, memcg, old);
 	css_put(&memcg->css);
 	return ret;
 }

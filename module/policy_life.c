@@ -16,6 +16,7 @@
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 
+#include "backoff.h"
 #include "call.h"
 #include "policy.h"
 #include "policy_life.h"
@@ -51,9 +52,11 @@ static void mcx_policy_over(struct mcx_policy *p)
 {
 	mcx_threads_end_policy(p->id);
 	mcx_policy_note_exit(p);
-	if (p->exit.kind >= MCX_EXIT_ERROR)
-		pr_warn("policy %s ejected: %*pE (%lld)\n", p->ops->name,
-			(int)strlen(p->exit.msg), p->exit.msg, p->exit.code);
+	if (p->exit.kind < MCX_EXIT_ERROR)
+		return;
+	mcx_backoff_strike(p->ops->name, p->cgroup_id);
+	pr_warn("policy %s ejected: %*pE (%lld)\n", p->ops->name,
+		(int)strlen(p->exit.msg), p->exit.msg, p->exit.code);
 }
 
 /**

@@ -45,6 +45,10 @@ static int explain(const struct policy *p, int error)
 	case EINVAL:
 		return err_set("the module refuses its name, flags or timeout_ms; see: dmesg | grep "
 			       MODULE);
+	case EAGAIN:
+		return err_set("it was ejected from %s for errors again and again and has to wait for a moment: dmesg | grep "
+			       MODULE " says how long, and mcxctl list why it was; or, if it is mended, run: echo 0 > /sys/module/"
+			       MODULE "/parameters/backoff_ms", p->cgroup);
 	case EOPNOTSUPP:
 		return err_set("this kernel lacks what policies need; see: mcxctl features");
 	default:

@@ -220,6 +220,8 @@ int main(int argc, char **argv)
 	if (mcx_load())
 		ktap_skip_all("the module does not load");
 	swap_on();
+	/* It is ejected more often than anybody would load it again. */
+	write_file("/sys/module/memcg_ext/parameters/backoff_ms", "0");
 	cg_create(CG);
 	cg_write(CG, "memory.high", "48M");
 	mcx_manage(CG);

@@ -32,6 +32,8 @@
 #define CHILD	TOP "/child"
 #define OTHER	"mcx-test-policy-other"
 #define BRIEF	"mcx-test-policy-brief"
+#define TRACING		"/sys/kernel/tracing/"
+#define BACKOFF_MS	"/sys/module/memcg_ext/parameters/backoff_ms"
 #define SLOW_USEC	"/sys/module/memcg_ext/parameters/slow_usec"
 #define DEBUGFS	"/sys/kernel/debug/memcg_ext/"
 
@@ -905,6 +907,8 @@ int main(void)
 	cg_create(CHILD);
 	if (mcx_load())
 		ktap_skip_all("the module does not load");
+	/* The same ones are ejected again and again; policy_wish is about that. */
+	write_file(BACKOFF_MS, "0");
 	test_simple();
 	test_delay();
 	test_refused();

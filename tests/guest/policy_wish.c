@@ -26,6 +26,7 @@
 #define A	CG "/a"
 #define B	CG "/b"
 #define OTHER	"mcx-test-cap-other"
+#define BACKOFF	"/sys/module/memcg_ext/parameters/backoff_ms"
 #define NONE	(~0ULL)
 #define NOTHING_YET	(-1000000)
 
@@ -300,6 +301,44 @@ static void test_ends(struct policy_wish_bpf *p, struct bpf_link *link)
 	bpf_link__destroy(link);
 }
 
+/* Loads it anew. Returns 0 if it attached, and was ejected once more, or errno. */
+static int again(void)
+{
+	struct policy_wish_bpf *p = load(CG);
+	struct bpf_link *link = bpf_map__attach_struct_ops(p->maps.caps);
+	int err = link ? 0 : errno;
+
+	if (link && !is_ejected(p))
+		err = ETIMEDOUT;
+	bpf_link__destroy(link);
+	policy_wish_bpf__destroy(p);
+	return err;
+}
+
+/* What was ejected, and is loaded again by who does not look. Once it was before. */
+static void test_backs_off(void)
+{
+	int first, second, third;
+
+	first = again();
+	ktap_ok(!first, "what was ejected once can be loaded anew at once (%d)", first);
+	first = again();
+	nap_ms(1100);
+	second = again();
+	nap_ms(1100);
+	third = again();
+	ktap_ok(first == EAGAIN && !second && third == EAGAIN,
+		"what was twice has to wait, and longer after the third time (%d, %d, %d)",
+		first, second, third);
+	nap_ms(1000);
+	first = again();
+	ktap_ok(!first, "until that is over (%d)", first);
+	write_file(BACKOFF, "0");
+	first = again();
+	ktap_ok(!first, "or somebody says that it need not (%d)", first);
+	write_file(BACKOFF, "1000");
+}
+
 int main(void)
 {
 	struct policy_wish_bpf *p;
@@ -330,6 +369,7 @@ int main(void)
 		test_wakes(p);
 		test_refused(p);
 		test_ends(p, link);
+		test_backs_off();
 	}
 	policy_wish_bpf__destroy(p);
 	cg_remove(A);
