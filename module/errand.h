@@ -6,7 +6,7 @@
 
 int mcx_errand_init(void);
 void mcx_errand_exit(void);
-long mcx_errand_pass(struct mcx_policy *p, struct mcx_memcg *m,
+long mcx_errand_pass(struct mcx_policy *p, struct mem_cgroup *memcg,
 		     unsigned long nr_pages, int swappiness);
 
 #endif /* MCX_ERRAND_H */

@@ -42,16 +42,6 @@ static bool mcx_in_reclaim(void)
 	return current->flags & PF_MEMALLOC || current->reclaim_state;
 }
 
-/* As upstream's: one pass, like one of a write to memory.reclaim. */
-static unsigned long mcx_proactive_pass(struct mem_cgroup *memcg,
-					unsigned long nr_pages, int swappiness)
-{
-	return static_call(mcx_try_to_free)(memcg, nr_pages, GFP_KERNEL,
-					    MCX_RECLAIM_MAY_SWAP |
-					    MCX_RECLAIM_PROACTIVE,
-					    swappiness < 0 ? NULL : &swappiness);
-}
-
 __bpf_kfunc_start_defs();
 
 /**
@@ -92,8 +82,9 @@ __bpf_kfunc s64 mcx_bpf_reclaim(struct mem_cgroup *memcg, u64 bytes,
  * @swappiness: 0 to 200, 201 (7.x: anonymous memory only), or -1: the cgroup's own
  *
  * Context: tick, reclaim, and programs of type syscall.
- * Return: bytes; -EINVAL: no such swappiness, or no size; -EBUSY: inside of reclaim; for a
- * policy, whatever mcx_bpf_reclaim() returns.
+ * Return: bytes; -EINVAL: no such swappiness, or no size; -EBUSY: inside of reclaim;
+ * -EAGAIN, -ENOMEM, -EINTR: as mcx_errand_pass() has it; for a policy, whatever
+ * mcx_bpf_reclaim() returns.
  */
 __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
 				       unsigned long size, int swappiness)
@@ -107,7 +98,7 @@ __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
 	if (mcx_in_reclaim())
 		return -EBUSY;
 	freed = p ? mcx_runner_free(p, memcg, nr_pages, swappiness) :
-		    mcx_proactive_pass(memcg, nr_pages, swappiness);
+		    mcx_errand_pass(NULL, memcg, nr_pages, swappiness);
 	return freed < 0 ? freed : freed << PAGE_SHIFT;
 }
 

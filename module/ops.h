@@ -293,8 +293,9 @@ struct memcg_ext_ops {
 
 	/**
 	 * @below_min: The same for memory.min: if it is true nothing is reclaimed from
-	 * @memcg, even if tasks have to be killed for want of it; but while the machine is
-	 * out of memory nobody is asked, see protect.c.
+	 * @memcg, even if tasks have to be killed for want of it. Not asked about the limit
+	 * of a cgroup above the policy's own; and while the machine is out of memory
+	 * nobody is asked, see protect.c.
 	 *
 	 * Context: as @below_low.
 	 * Absent: false.

@@ -5,12 +5,15 @@
  * Reclaim asks page_counter_calculate_protection() for the effective memory.min and
  * memory.low of a cgroup, and reads them right after. Where the policy says that it is to
  * be taken for protected they are raised to a little more than its usage before that: for
- * this visit; memory.low reads as it was. As for memory.low itself, what is below the limit that is
- * being enforced counts, not the cgroup whose limit it is.
+ * this visit; memory.low reads as it was. As for memory.low itself, what is below the limit
+ * that is being enforced counts, not the cgroup whose limit it is. below_min, which reclaim
+ * does not come back from, is not asked about a limit of a cgroup above the policy's own:
+ * it must not have somebody killed there.
  *
  * What is raised stays so until the kernel works it out anew, which it does before it
  * reads it; but children of that cgroup may be given a part of it (memory_recursiveprot)
- * although the policy does not spare them.
+ * although the policy does not spare them. Of two visits at once one may take what the
+ * other has raised for the kernel's own: then the cgroup is spared once more.
  *
  * The probe is there only while some policy has such a member. When the machine is out of
  * memory no policy is asked for a while, before anybody is killed: what is spared below
@@ -43,8 +46,21 @@ static unsigned long paused_until = INITIAL_JIFFIES;
 
 /* One visit. */
 struct mcx_visit {
+	struct page_counter *root;
 	struct page_counter *counter;
 };
+
+/* Is that the limit of the policy's cgroup, or one below, or the machine itself? */
+static bool mcx_protect_may_starve(struct mcx_memcg *m, struct page_counter *root)
+{
+	struct mem_cgroup *limited = container_of(root, struct mem_cgroup, memory);
+	struct mcx_policy *p = rcu_dereference(m->policy);
+	struct mcx_memcg *at = p ? READ_ONCE(p->at) : NULL;
+
+	if (!limited->css.parent)
+		return true;
+	return at && mem_cgroup_is_descendant(limited, at->memcg);
+}
 
 /* Returns not 0 if what comes back does not matter. */
 static int mcx_protect_entry(struct kretprobe_instance *ri, struct pt_regs *regs)
@@ -53,9 +69,10 @@ static int mcx_protect_entry(struct kretprobe_instance *ri, struct pt_regs *regs
 	struct mcx_memcg *m;
 	bool ask;
 
+	visit->root = (void *)regs_get_kernel_argument(regs, 0);
 	visit->counter = (void *)regs_get_kernel_argument(regs, 1);
 	/* Whose limit it is has no protection from that. */
-	if (regs_get_kernel_argument(regs, 0) == (unsigned long)visit->counter)
+	if (visit->root == visit->counter)
 		return 1;
 	rcu_read_lock();
 	m = mcx_memcg_find(visit->counter);
@@ -110,8 +127,9 @@ static int mcx_protect_return(struct kretprobe_instance *ri, struct pt_regs *reg
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
 	if (m) {
-		mcx_protect_one(m, &counter->emin, MCX_KEPT_MIN,
-				mcx_call_below_min);
+		if (mcx_protect_may_starve(m, visit->root))
+			mcx_protect_one(m, &counter->emin, MCX_KEPT_MIN,
+					mcx_call_below_min);
 		mcx_protect_one(m, &counter->elow, MCX_KEPT_LOW,
 				mcx_call_below_low);
 	}

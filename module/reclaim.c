@@ -310,15 +310,13 @@ unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages)
 					    NULL);
 }
 
-static unsigned long mcx_try(struct mcx_memcg *m, unsigned long nr_pages,
+static unsigned long mcx_try(struct mem_cgroup *memcg, unsigned long nr_pages,
 			     unsigned int options, int swappiness)
 {
-	if (swappiness < 0)
-		swappiness = READ_ONCE(m->conf.swappiness);
 	/* The kernel heeds a swappiness in proactive reclaim only. */
 	if (swappiness >= 0)
 		options |= MCX_RECLAIM_PROACTIVE;
-	return static_call(mcx_try_to_free)(m->memcg, nr_pages, GFP_KERNEL,
+	return static_call(mcx_try_to_free)(memcg, nr_pages, GFP_KERNEL,
 					    options | MCX_RECLAIM_MAY_SWAP,
 					    swappiness < 0 ? NULL : &swappiness);
 }
@@ -336,27 +334,50 @@ static u64 mcx_account_pass(struct mcx_memcg *m, unsigned long freed, u64 cpu_ns
 	return usec;
 }
 
+/* Before a pass that is nobody's turn. */
+static bool mcx_pass_begin(void)
+{
+	bool may;
+
+	spin_lock_irq(&run_lock);
+	may = !paused;
+	if (may)
+		atomic_inc(&nr_passes);
+	spin_unlock_irq(&run_lock);
+	return may;
+}
+
+static void mcx_pass_end(void)
+{
+	if (atomic_dec_and_test(&nr_passes))
+		wake_up_var(&nr_passes);
+}
+
 /**
  * mcx_reclaim_pass() - a pass because somebody wants it, not for the sake of a limit:
  *	proactive reclaim, which is no sign of pressure
- * @m: the cgroup; need not be managed
+ * @memcg: the cgroup
+ * @m: its object, to which the pass is accounted as those of the workers are; or NULL
  * @nr_pages: how many to free, or a few more
  * @swappiness: as the kernel takes it; negative: as the cgroup has it
  *
- * It is accounted to the cgroup as those of the workers are.
- *
  * Context: Process; a kernel thread outside of all cgroups. Sleeps.
- * Return: pages freed.
+ * Return: pages freed; -EAGAIN: the system is about to sleep.
  */
-unsigned long mcx_reclaim_pass(struct mcx_memcg *m, unsigned long nr_pages,
-			       int swappiness)
+long mcx_reclaim_pass(struct mem_cgroup *memcg, struct mcx_memcg *m,
+		      unsigned long nr_pages, int swappiness)
 {
 	u64 cpu = mcx_cpu_clock();
 	unsigned long freed;
 
-	freed = mcx_try(m, max(nr_pages, MCX_PASS_MIN), MCX_RECLAIM_PROACTIVE,
-			swappiness);
-	mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
+	if (!mcx_pass_begin())
+		return -EAGAIN;
+	if (m && swappiness < 0)
+		swappiness = READ_ONCE(m->conf.swappiness);
+	freed = mcx_try(memcg, nr_pages, MCX_RECLAIM_PROACTIVE, swappiness);
+	if (m)
+		mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
+	mcx_pass_end();
 	return freed;
 }
 
@@ -366,7 +387,8 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 	u64 cpu = mcx_cpu_clock(), wall = local_clock();
 	unsigned long freed;
 
-	freed = mcx_try(m, clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), 0, -1);
+	freed = mcx_try(m->memcg, clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), 0,
+			READ_ONCE(m->conf.swappiness));
 	mcx_adapt_pass(m, freed, local_clock() - wall);
 	cpu = mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
 	this_cpu_inc(workers.passes);
@@ -571,8 +593,7 @@ static bool mcx_serve(void)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
 	mcx_finish(m, try, freed);
-	if (atomic_dec_and_test(&nr_passes))
-		wake_up_var(&nr_passes);
+	mcx_pass_end();
 	/*
 	 * ftrace waits for each task to pass a quiescent state when it is detached,
 	 * ours at unloading too. A busy worker would not, where it is preempted

@@ -16,8 +16,8 @@ void mcx_reclaim_end_rest(struct mcx_memcg *m);
 void mcx_reclaim_renew(struct mcx_memcg *m);
 void mcx_reclaim_forget(struct mcx_memcg *m);
 unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages);
-unsigned long mcx_reclaim_pass(struct mcx_memcg *m, unsigned long nr_pages,
-			       int swappiness);
+long mcx_reclaim_pass(struct mem_cgroup *memcg, struct mcx_memcg *m,
+		      unsigned long nr_pages, int swappiness);
 void mcx_reclaim_show(struct seq_file *s);
 
 #endif /* MCX_RECLAIM_H */

@@ -45,7 +45,8 @@
 #define MCX_STALL_MOST		10
 
 /* Pages of one pass. */
-#define MCX_CALL_PASS		256UL
+#define MCX_CALL_PASS_MIN	32UL
+#define MCX_CALL_PASS_MAX	256UL
 
 static int mcx_runner_main(void *data);
 
@@ -182,14 +183,18 @@ unsigned long mcx_runner_left(struct mcx_memcg *m)
 
 /**
  * mcx_runner_forget() - another policy is in effect: what the last one said is void
- * @m: the cgroup
+ * @m: the cgroup; its policy is the new one already
  *
  * Context: Any.
  */
 void mcx_runner_forget(struct mcx_memcg *m)
 {
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
 	clear_bit(MCX_DECLINED, &m->flags);
 	WRITE_ONCE(m->left_until, jiffies);
+	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 
 /**
@@ -250,7 +255,8 @@ static void mcx_runner_close(struct mcx_runner *r)
 	r->closed = true;
 	spin_unlock(&r->lock);
 	while ((m = mcx_runner_next(r))) {
-		clear_bit(MCX_ASKED, &m->flags);
+		/* From here on it may be in another policy's list. */
+		clear_bit_unlock(MCX_ASKED, &m->flags);
 		mcx_memcg_put(m);
 	}
 }
@@ -325,26 +331,36 @@ static void mcx_runner_tick(struct mcx_policy *p)
 	r->tick_at = jiffies + max(msecs_to_jiffies(ms), jiffies - began);
 }
 
-/* Asks it; its answer counts if it still has a say then. */
+/* How long it sees to @m. That counts if it still has a say; see mcx_runner_forget(). */
+static void mcx_runner_answer(struct mcx_policy *p, struct mcx_memcg *m,
+			      unsigned int ms)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
+	if (mcx_runner_serves(p, m)) {
+		if (!ms)
+			set_bit(MCX_DECLINED, &m->flags);
+		WRITE_ONCE(m->left_until, jiffies + msecs_to_jiffies(ms));
+	}
+	spin_unlock_irqrestore(&m->policy_lock, flags);
+}
+
+/* Asks it. */
 static void mcx_runner_reclaim(struct mcx_policy *p, struct mcx_memcg *m)
 {
 	unsigned long nr_pages = mcx_reclaim_excess(m);
 	unsigned int ms;
 
 	/* Another policy may be asked while this one does not come back. */
-	clear_bit(MCX_ASKED, &m->flags);
+	clear_bit_unlock(MCX_ASKED, &m->flags);
 	if (!nr_pages || !mcx_runner_serves(p, m))
 		return;
 	this_cpu_inc(p->stat->reclaim);
 	mcx_runner_begin(p);
 	ms = p->ops->reclaim(m->memcg, nr_pages);
 	mcx_runner_end(p);
-	if (!mcx_runner_serves(p, m))
-		return;
-	ms = min(ms, p->ops->timeout_ms);
-	if (!ms)
-		set_bit(MCX_DECLINED, &m->flags);
-	WRITE_ONCE(m->left_until, jiffies + msecs_to_jiffies(ms));
+	mcx_runner_answer(p, m, min(ms, p->ops->timeout_ms));
 }
 
 static void mcx_runner_serve(struct mcx_policy *p)
@@ -433,12 +449,14 @@ static long mcx_runner_passes(struct mcx_policy *p, struct mcx_memcg *m,
 	do {
 		if (mcx_cpu_rest(m))
 			return freed ?: -EAGAIN;
-		pass = mcx_errand_pass(p, m, min(nr_pages - freed, MCX_CALL_PASS),
-				       swappiness);
+		pass = mcx_errand_pass(p, m->memcg,
+				       clamp(nr_pages - freed, MCX_CALL_PASS_MIN,
+					     MCX_CALL_PASS_MAX), swappiness);
 		if (pass < 0)
 			return freed ?: pass;
 		freed += pass;
-		mcx_runner_gets_on(p);
+		if (pass)
+			mcx_runner_gets_on(p);
 		/* Who wants ftrace's code to be gone waits for each task to pass here. */
 		cond_resched_tasks_rcu_qs();
 	} while (pass && freed < nr_pages);
@@ -454,8 +472,8 @@ static long mcx_runner_passes(struct mcx_policy *p, struct mcx_memcg *m,
  *
  * Context: the thread of the policy. Sleeps.
  * Return: pages freed; -EPERM: not its cgroup; -ENODEV: the cgroup is going;
- * -ESHUTDOWN: it was ejected; -EAGAIN: its cpu_max= is used up, or the system is about to
- * sleep.
+ * -ESHUTDOWN: it was ejected; -EAGAIN: its cpu_max= is used up, the system is about to
+ * sleep, or the CPU to go.
  */
 long mcx_runner_free(struct mcx_policy *p, struct mem_cgroup *memcg,
 		     unsigned long nr_pages, int swappiness)

@@ -4,7 +4,7 @@
  * go below its own, and of charges that fail; and says what reclaim shall spare.
  */
 #define _GNU_SOURCE
-#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -28,6 +28,8 @@
 #define PROBES	"/sys/kernel/debug/kprobes/list"
 #define PROTECT	"page_counter_calculate_protection"
 #define BATCH	64
+#define FILE_PATH "/scratch/members"
+#define CACHE	300		/* MiB */
 
 static struct policy_members_bpf *load(const char *cg)
 {
@@ -167,6 +169,25 @@ static long long lost_of_b(void)
 	return before - after;
 }
 
+/* The same from a policy that is attached to b itself: the limit is not its own. */
+static void test_min_above(void)
+{
+	struct policy_members_bpf *p = load(B);
+	struct bpf_link *link = attach(p->maps.keeps);
+	long long min, low;
+
+	p->bss->min_id = cg_id(B);
+	min = lost_of_b();
+	p->bss->min_id = 0;
+	p->bss->low_id = cg_id(B);
+	low = lost_of_b();
+	ktap_ok(min > (long long)MIB && low < min / 4,
+		"to a limit above its policy's cgroup it loses %.2f MiB, with below_low %.2f",
+		min / (double)MIB, low / (double)MIB);
+	bpf_link__destroy(link);
+	policy_members_bpf__destroy(p);
+}
+
 static void test_protection(void)
 {
 	struct policy_members_bpf *p = load(CG);
@@ -189,12 +210,74 @@ static void test_protection(void)
 	p->bss->min_id = cg_id(B);
 	min = lost_of_b();
 	ktap_ok(min < alone / 4, "below_min: %.2f MiB", min / (double)MIB);
+	bpf_link__destroy(link);
+	test_min_above();
+	link = attach(p->maps.keeps);
 	p->bss->min_id = 0;
 	min = lost_of_b();
 	ktap_ok(min > (long long)MIB, "with neither: %.2f MiB", min / (double)MIB);
 	bpf_link__destroy(link);
 	ktap_ok(probe_is(false), "without it nothing is probed");
 	mcx_unmanage(CG);
+	policy_members_bpf__destroy(p);
+}
+
+/* Clean page cache of a file, charged to @cg. */
+static void fill_cache(const char *cg, size_t mib)
+{
+	pid_t pid = cg_fork(cg);
+	static char block[1 << 20];
+	size_t i;
+	int fd;
+
+	if (pid) {
+		waitpid(pid, NULL, 0);
+		return;
+	}
+	fd = open(FILE_PATH, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	for (i = 0; i < mib; i++)
+		if (write(fd, block, sizeof(block)) != sizeof(block))
+			_exit(1);
+	fsync(fd);
+	_exit(0);
+}
+
+/*
+ * The whole machine is out of memory but for what a policy keeps: it is taken from there,
+ * and nobody is killed for it.
+ */
+static void test_out_of_memory(void)
+{
+	struct policy_members_bpf *p;
+	long long before, after, need;
+	struct bpf_link *link;
+	int status = -1;
+	pid_t pid;
+
+	if (debug_kernel()) {
+		ktap_skip("out of memory: that kernel has none to spare");
+		return;
+	}
+	swap_off();
+	p = load(CG);
+	link = attach(p->maps.keeps);
+	p->bss->min_id = cg_id(B);
+	fill_cache(B, CACHE);
+	before = cg_number(B, "memory.current");
+	need = read_key("/proc/meminfo", "MemAvailable:") / 1024 - CACHE / 2;
+	/* That one, and not us. */
+	write_file("/proc/self/oom_score_adj", "1000");
+	pid = charger(OTHER, need, 256, 1);
+	write_file("/proc/self/oom_score_adj", "-1000");
+	waitpid(pid, &status, 0);
+	after = cg_number(B, "memory.current");
+	ktap_ok(before > CACHE * (long long)MIB * 3 / 4 && p->bss->nr_asked && !status &&
+		!cg_key(OTHER, "memory.events", "oom_kill") && after < before * 3 / 4,
+		"out of memory: who takes %lld MiB is not killed (status %d), and who is kept has %lld of %lld MiB",
+		need, status, after >> 20, before >> 20);
+	write_file("/proc/self/oom_score_adj", "0");
+	unlink(FILE_PATH);
+	bpf_link__destroy(link);
 	policy_members_bpf__destroy(p);
 }
 
@@ -241,6 +324,7 @@ int main(void)
 	test_tree();
 	test_protection();
 	test_limit();
+	test_out_of_memory();
 	cg_remove(A);
 	cg_remove(B);
 	cg_remove(CG);
