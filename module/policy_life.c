@@ -118,6 +118,7 @@ struct mcx_policy *mcx_policy_alloc(const struct memcg_ext_ops *ops,
 	p->ops = ops;
 	p->link = link;
 	p->cgroup_id = cgroup_id(memcg->css.cgroup);
+	p->began = jiffies;
 	p->ejects = atomic_read(&nr_ejects);
 	init_irq_work(&p->kick, mcx_policy_kick);
 	INIT_WORK(&p->end_work, mcx_policy_end_work);
@@ -242,6 +243,8 @@ void mcx_policy_retire(struct mcx_policy *p, const char *msg)
 	} else {
 		p->exit.kind = MCX_EXIT_UNREG;
 		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
+		strscpy(p->exit_task, current->comm, sizeof(p->exit_task));
+		p->exit_pid = current->pid;
 		mcx_policy_over(p);
 		mcx_runner_stop(p);
 		mcx_policy_part(p);

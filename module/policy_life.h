@@ -15,6 +15,6 @@ void mcx_policy_list(struct mcx_policy *p);
 struct mcx_policy *mcx_policy_find(const struct bpf_link *link);
 void mcx_policy_retire(struct mcx_policy *p, const char *msg);
 void mcx_policies_for_each(void (*fn)(struct mcx_policy *p, void *arg), void *arg);
-void mcx_policy_note_exit(const struct mcx_policy *p);
+void mcx_policy_note_exit(struct mcx_policy *p);
 
 #endif /* MCX_POLICY_LIFE_H */

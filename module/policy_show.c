@@ -12,6 +12,8 @@
 #include "policy.h"
 #include "policy_life.h"
 #include "show.h"
+#define CREATE_TRACE_POINTS
+#include "trace.h"
 
 static DEFINE_MUTEX(exit_mutex);
 static struct {
@@ -19,6 +21,11 @@ static struct {
 	char name[MCX_OPS_NAME_LEN];
 	u64 id;
 	u64 cgroup_id;
+	/* What it was in the middle of. */
+	struct mcx_policy_stat stat;
+	char task[TASK_COMM_LEN];
+	pid_t pid;
+	unsigned int lived_ms;
 } last_exit;
 
 /* Why a policy ended, as one word. */
@@ -34,22 +41,6 @@ static const char *mcx_exit_reason(u32 kind)
 	case MCX_EXIT_ERROR_STALL:	return "error-stall";
 	default:			return "error";
 	}
-}
-
-/**
- * mcx_policy_note_exit() - a policy ended: remember how
- * @p: the policy
- *
- * Context: Process.
- */
-void mcx_policy_note_exit(const struct mcx_policy *p)
-{
-	mutex_lock(&exit_mutex);
-	last_exit.exit = p->exit;
-	last_exit.id = p->id;
-	last_exit.cgroup_id = p->cgroup_id;
-	strscpy(last_exit.name, p->ops->name, sizeof(last_exit.name));
-	mutex_unlock(&exit_mutex);
 }
 
 static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
@@ -75,6 +66,27 @@ static struct mcx_policy_stat mcx_policy_sum(struct mcx_policy *p)
 	return sum;
 }
 
+/**
+ * mcx_policy_note_exit() - a policy ended: remember how
+ * @p: the policy
+ *
+ * Context: Process.
+ */
+void mcx_policy_note_exit(struct mcx_policy *p)
+{
+	mutex_lock(&exit_mutex);
+	last_exit.exit = p->exit;
+	last_exit.id = p->id;
+	last_exit.cgroup_id = p->cgroup_id;
+	strscpy(last_exit.name, p->ops->name, sizeof(last_exit.name));
+	last_exit.stat = mcx_policy_sum(p);
+	strscpy(last_exit.task, p->exit_task, sizeof(last_exit.task));
+	last_exit.pid = p->exit_pid;
+	last_exit.lived_ms = jiffies_to_msecs(jiffies - p->began);
+	mutex_unlock(&exit_mutex);
+	trace_memcg_ext_policy_exit(p->ops->name, p->id, p->cgroup_id, &p->exit);
+}
+
 /* As the reader's cgroup namespace has it. */
 static void mcx_policy_show_path(struct seq_file *s, struct mcx_policy *p)
 {
@@ -89,6 +101,20 @@ static void mcx_policy_show_path(struct seq_file *s, struct mcx_policy *p)
 	cgroup_put(cgrp);
 }
 
+/* How often each member was called. */
+static void mcx_policy_show_calls(struct seq_file *s,
+				  const struct mcx_policy_stat *sum)
+{
+	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
+		   sum->high_policy, sum->memcg_charged, sum->level,
+		   sum->over_high);
+	seq_printf(s, " memcg_uncharged=%llu below_low=%llu below_min=%llu cgroups=%llu",
+		   sum->memcg_uncharged, sum->below_low, sum->below_min,
+		   sum->cgroups);
+	seq_printf(s, " tick=%llu reclaim=%llu skipped=%llu slow=%llu\n",
+		   sum->tick, sum->reclaim, sum->skipped, sum->slow_all);
+}
+
 static void mcx_policy_show(struct mcx_policy *p, void *arg)
 {
 	struct seq_file *s = arg;
@@ -100,12 +126,7 @@ static void mcx_policy_show(struct mcx_policy *p, void *arg)
 	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
 		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
 		   p->ops->timeout_ms);
-	seq_printf(s, " high_policy=%llu memcg_charged=%llu level=%llu memcg_nr_pages_over_high=%llu",
-		   sum.high_policy, sum.memcg_charged, sum.level, sum.over_high);
-	seq_printf(s, " memcg_uncharged=%llu below_low=%llu below_min=%llu cgroups=%llu",
-		   sum.memcg_uncharged, sum.below_low, sum.below_min, sum.cgroups);
-	seq_printf(s, " tick=%llu reclaim=%llu skipped=%llu slow=%llu\n",
-		   sum.tick, sum.reclaim, sum.skipped, sum.slow_all);
+	mcx_policy_show_calls(s, &sum);
 }
 
 /**
@@ -129,7 +150,11 @@ static void mcx_exit_show(struct seq_file *s)
 		   exit->kind, mcx_exit_reason(exit->kind), exit->code);
 	/* The policy's own words: they must not look like keys of ours. */
 	seq_escape(s, exit->msg, "\n\\");
-	seq_putc(s, '\n');
+	seq_puts(s, "\ntask ");
+	seq_escape(s, last_exit.task, "\n\\");
+	seq_printf(s, "\npid %d\nlived_ms %u\ncalls", last_exit.pid,
+		   last_exit.lived_ms);
+	mcx_policy_show_calls(s, &last_exit.stat);
 }
 
 /**

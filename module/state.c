@@ -195,6 +195,8 @@ void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		p->exit.kind = kind;
 		p->exit.code = code;
 		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
+		strscpy(p->exit_task, current->comm, sizeof(p->exit_task));
+		p->exit_pid = current->pid;
 		irq_work_queue(&p->kick);
 	}
 	preempt_enable_notrace();

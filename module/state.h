@@ -163,6 +163,9 @@ struct mcx_runner {
  * @cgroup_id: where it was attached
  * @ejects: how often all were ejected by hand before it was made
  * @exit: why it ended
+ * @exit_task: name of the task that was running then; likewise
+ * @exit_pid: its number, in the initial PID namespace
+ * @began: jiffies when it was made
  * @kick: @end_work cannot be queued from where a policy runs
  * @end_work: calls exit
  * @all: in the list of all; policy mutex for writing, RCU for reading
@@ -183,6 +186,9 @@ struct mcx_policy {
 	u64 cgroup_id;
 	int ejects;
 	struct mcx_exit_info exit;
+	char exit_task[TASK_COMM_LEN];
+	pid_t exit_pid;
+	unsigned long began;
 	struct irq_work kick;
 	struct work_struct end_work;
 	struct list_head all;

@@ -18,5 +18,8 @@
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 #include <linux/module.h>
+/* What <trace/define_trace.h> includes. */
+#include <linux/perf_event.h>
+#include <linux/trace_events.h>
 
 #endif /* MCX_TYPES_H */

@@ -732,6 +732,7 @@ static void test_ejection(void)
 	uint64_t calls;
 
 	nap_ms(200);
+	write_file(TRACING "events/memcg_ext/memcg_ext_policy_exit/enable", "1");
 	charge(CHILD, 4, 256);
 	ktap_ok(becomes(&c->bss->nr_exits, 1) &&
 		c->data->mcx_exit.kind == 1025 &&
@@ -746,6 +747,12 @@ static void test_ejection(void)
 	ktap_ok(file_has(DEBUGFS "last_exit", "reason error-bpf\ncode 42\n") &&
 		!file_has(DEBUGFS "last_exit", "\nname forged"),
 		"last_exit has the reason, on one line");
+	ktap_ok(file_has(DEBUGFS "last_exit", "\ntask policy\npid ") &&
+		file_has(DEBUGFS "last_exit", "\ncalls high_policy=0 memcg_charged="),
+		"and who was running, and what was called");
+	ktap_ok(file_has(TRACING "trace", "memcg_ext_policy_exit: name=gives_up") &&
+		file_has(TRACING "trace", "kind=1025 code=42"), "a tracepoint tells, too");
+	write_file(TRACING "events/memcg_ext/memcg_ext_policy_exit/enable", "0");
 	second = attach(below->maps.defers);
 	ktap_ok(second && policy_in_effect(CHILD, "defers /" CHILD "\n"),
 		"it does not forbid others below it");
