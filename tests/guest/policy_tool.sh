@@ -181,6 +181,25 @@ test_override_and_unload_all() {
 	none_left
 }
 
+# The policy in bpf/README.md does what is said of it there.
+test_polite_of_the_readme() {
+	local free reserve limit
+
+	free=$(awk '/^MemFree/ { print $2 * 1024 }' /proc/meminfo)
+	reserve=$((free / 2))
+	mcxctl enable -q $top
+	run 0 load -c $top --set reserve=$reserve mcx_polite.bpf.o
+	wait_for $'\npolicy_limit [0-9]' $cg/$top/memory.ext.stat
+	limit=${text##*policy_limit }
+	limit=${limit%%$'\n'*}
+	# Watermarks are off, and the tool itself has ended.
+	((limit > free / 4 && limit < free * 3 / 4)) ||
+		bad "a limit of $limit, with $free free"
+	run 0 unload polite
+	wait_for $'\npolicy_limit max' $cg/$top/memory.ext.stat
+	mcxctl disable -q $top
+}
+
 # The kernel answers for a map as if it were a link, and of the same type.
 test_pin_of_a_map() {
 	mkdir -p /sys/fs/bpf/mcx
