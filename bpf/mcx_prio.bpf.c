@@ -11,7 +11,7 @@
  *
  * How long that lasts depends on the high one's CPU time:
  *   busy      as long as it is: reclaim for the low one would cost it CPU time, too. When
- *             it suffers no more the low one may have what is free.
+ *             it suffers no more the low one may have what is free beside a reserve.
  *   content   until it does not suffer any more. It is spared by reclaim.
  *   idle      not at all. What it holds is reclaimed by as much as the low one lacks.
  * Nothing is lost by a limit that somebody guessed beforehand.
@@ -36,7 +36,7 @@ MCX_OPTION(__u64, low, 0, "id of the cgroup that gives way");
 MCX_OPTION(__u32, signal, BY_REFAULTS, "how one suffers: 0 refaults, 1 pages scanned, 2 memory pressure");
 MCX_OPTION(__u32, threshold, 0, "of that in a second is suffering; 0: 32 refaults, 1024 pages, 10000 us");
 MCX_OPTION(__u32, every, 100, "milliseconds between two looks");
-MCX_OPTION(__u32, delay, 100, "milliseconds that a batch of the low one waits while it thrashes below its limit");
+MCX_OPTION(__u32, delay, 100, "milliseconds that a batch of the low one waits near its limit, or while it thrashes below");
 MCX_OPTION(__u32, idle, 5, "thousandths of a CPU that the high one uses: less, and it is idle");
 MCX_OPTION(__u32, busy, 100, "the same: more, and it is busy");
 MCX_OPTION(__u64, least, 8 << 20, "bytes that the low one may have in any case");
@@ -52,6 +52,8 @@ MCX_EXIT_DEFINE();
 #define CALM_MS		3000
 /* So many refaults in a second: it is not idle, however little CPU time it has had. */
 #define WAKES		320
+/* Looks at a low one that is not managed. */
+#define PATIENCE	3
 /* What it will want in a second is a guess. */
 #define WANTS_MOST	(64ULL << 20)
 /* Bytes that one call reclaims: not for long, it may be needed no more; and calls in a row. */
@@ -76,6 +78,7 @@ struct seen {
 static struct seen seen_high, seen_low;
 static __u64 last_suffered;	/* ns */
 static bool high_works;
+static __u32 unmanaged;		/* looks in a row */
 
 /* From 7.0 on these are not events any more. */
 enum node_stat_item___7 {
@@ -216,9 +219,10 @@ static void raise(__u64 usage, __u64 too_much)
 		limit += too_much / 4;
 }
 
-static void adjust(__u64 usage, __u64 room, const struct look *look)
+static void adjust(__u64 usage, __u64 room, __u64 want, const struct look *look)
 {
-	__u64 want = wants(look, usage), calm;
+	/* Pressure is summed up every other second: until then it may still suffer. */
+	__u64 rest = signal == BY_PRESSURE ? 2500 : 300, calm;
 	bool works = look->cpu >= busy;
 
 	if (look->suffers) {
@@ -228,9 +232,9 @@ static void adjust(__u64 usage, __u64 room, const struct look *look)
 	calm = (look->now - last_suffered) / 1000000;
 	if (limit != NO_LIMIT && calm >= (look->idle ? IDLE_MS : CALM_MS) && !works)
 		release();
-	else if (room < want && (look->suffers || (works && limit != NO_LIMIT)))
+	else if (look->suffers && room < want)
 		lower(usage, want - room);
-	else if (limit != NO_LIMIT && room > 2 * want)
+	else if (limit != NO_LIMIT && calm >= rest && room > 2 * want)
 		raise(usage, room - 2 * want);
 }
 
@@ -262,10 +266,13 @@ static void between(struct mem_cgroup *above, struct mem_cgroup *first,
 	look_at(first, &seen_high, &look_high);
 	look_at(second, &seen_low, &look_low);
 	high_works = !look_high.idle;
-	adjust(usage, room, &look_high);
+	want = wants(&look_high, bpf_mem_cgroup_usage(first));
+	adjust(usage, room, want, &look_high);
 	slowed = limit != NO_LIMIT && (look_low.suffers || usage + usage / 16 > limit);
 	err = mcx_bpf_set_high(second, limit);
-	if (err == -2)
+	/* Who is just being removed is not, either. */
+	unmanaged = err == -2 ? unmanaged + 1 : 0;
+	if (unmanaged == PATIENCE)
 		mcx_bpf_error(err, "low is not managed: mcxctl enable it");
 	want = wants(&look_low, usage);
 	if (look_high.idle && limit == NO_LIMIT && look_low.suffers && room < want)
@@ -312,6 +319,8 @@ bool MCX_MEMBER(prio_below_low, struct mem_cgroup *memcg, unsigned long elow,
 /* Both below the policy's cgroup, and neither below the other. */
 static __s32 check_places(__u64 above, struct mem_cgroup *first, struct mem_cgroup *second)
 {
+	if (signal == BY_PRESSURE && mcx_bpf_psi(first, false) == UNKNOWN)
+		return -95;	/* EOPNOTSUPP: booted with psi=0 */
 	if (!mcx_bpf_is_below(first, above) || !mcx_bpf_is_below(second, above) ||
 	    mcx_bpf_is_below(first, low) || mcx_bpf_is_below(second, high))
 		return -22;	/* EINVAL */

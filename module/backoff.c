@@ -123,12 +123,10 @@ unsigned long mcx_backoff_left(const char *name, u64 cgroup_id)
 	mutex_lock(&backoff_mutex);
 	b = mcx_backoff_find(name, cgroup_id);
 	if (b) {
-		unsigned long wait, gone;
+		unsigned long wait = mcx_backoff_wait(b);
 
-		mcx_backoff_forgive(b);
-		wait = mcx_backoff_wait(b);
-		gone = jiffies - b->at;
-		left = wait - min(wait, gone);
+		/* Nothing is forgiven here: who may try once may go on to. */
+		left = wait - min(wait, jiffies - b->at);
 	}
 	mutex_unlock(&backoff_mutex);
 	return left;

@@ -14,6 +14,7 @@
 #include <linux/cgroup.h>
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/nodemask.h>
@@ -23,7 +24,6 @@
 #include "compat.h"
 #include "mark.h"
 #include "policy.h"
-#include "policy_wish.h"
 #include "threads.h"
 #include "threads_policy.h"
 
@@ -113,6 +113,16 @@ __bpf_kfunc u64 mcx_bpf_free_memory(void)
 }
 
 /**
+ * mcx_bpf_available_memory() - what the machine can give out without swapping
+ *
+ * Return: bytes, as MemAvailable of /proc/meminfo.
+ */
+__bpf_kfunc u64 mcx_bpf_available_memory(void)
+{
+	return (u64)max(si_mem_available(), 0L) << PAGE_SHIFT;
+}
+
+/**
  * mcx_bpf_level() - how close a cgroup is to its limits
  * @memcg: the cgroup
  *
@@ -195,36 +205,6 @@ __bpf_kfunc int mcx_bpf_set_thread_class(struct task_struct *task, u32 class)
 	return mcx_threads_request(task, &word);
 }
 
-/**
- * mcx_bpf_set_high() - set a limit for a cgroup
- * @memcg: a managed cgroup: the policy's own, or one below that has no other policy
- * @bytes: as memory.high, which it stands for where it is lower; U64_MAX: none
- *
- * For what memcg_ext does: its workers keep usage below, and who charges is paced. It is
- * no promise: memory is not held against the cgroup that cannot be reclaimed. It lasts
- * until it is set anew, or the policy ends. memory.high reads as it was; memory.ext.stat
- * has this as policy_limit.
- *
- * Return: 0; -EPERM: not the policy's cgroup, nor below, or one of another policy, or in
- * init; -ENOENT: not managed (memory.ext.enable); -ESHUTDOWN: the policy was ejected.
- */
-__bpf_kfunc int mcx_bpf_set_high(struct mem_cgroup *memcg, u64 bytes)
-{
-	struct mcx_policy *p = mcx_call_running();
-	struct mcx_memcg *m;
-	int ret = -EPERM;
-
-	if (!p)
-		return -EPERM;
-	rcu_read_lock();
-	m = mcx_memcg_find(&memcg->memory);
-	if (m)
-		ret = mcx_wish_high(p, m, min_t(u64, bytes >> PAGE_SHIFT,
-						      PAGE_COUNTER_MAX));
-	rcu_read_unlock();
-	return ret;
-}
-
 __bpf_kfunc_end_defs();
 
 /* The kernel's own that it may lack, see kfunc_memcg.c and kfunc_act.c. */
@@ -250,13 +230,14 @@ BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_is_below, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_headroom, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_free_memory)
+BTF_ID_FLAGS(func, mcx_bpf_available_memory)
 BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_error)
 BTF_ID_FLAGS(func, mcx_bpf_thread_class, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_set_thread_class, KF_TRUSTED_ARGS)
-BTF_ID_FLAGS(func, mcx_bpf_set_high, KF_TRUSTED_ARGS)
 /* See kfunc_act.c. */
 BTF_ID_FLAGS(func, mcx_bpf_reclaim, KF_TRUSTED_ARGS | KF_SLEEPABLE)
+BTF_ID_FLAGS(func, mcx_bpf_set_high, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 BTF_ID_FLAGS(func, mcx_bpf_shed, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 BTF_ID_FLAGS(func, mcx_bpf_wake, KF_TRUSTED_ARGS | KF_SLEEPABLE)
 BTF_ID_FLAGS(func, mcx_bpf_psi, KF_TRUSTED_ARGS)

@@ -42,6 +42,25 @@ static bool mcx_in_reclaim(void)
 	return current->flags & PF_MEMALLOC || current->reclaim_state;
 }
 
+/* For the policy that is running here. */
+static int mcx_wish_for(struct mem_cgroup *memcg,
+			int (*wish)(struct mcx_policy *p, struct mcx_memcg *m,
+				    unsigned long nr_pages), u64 nr_pages)
+{
+	struct mcx_policy *p = mcx_runner_policy();
+	struct mcx_memcg *m;
+	int ret;
+
+	if (!p)
+		return -EPERM;
+	m = mcx_memcg_lookup(memcg);
+	if (!m)
+		return -EPERM;
+	ret = wish(p, m, min_t(u64, nr_pages, PAGE_COUNTER_MAX));
+	mcx_memcg_put(m);
+	return ret;
+}
+
 __bpf_kfunc_start_defs();
 
 /**
@@ -103,6 +122,25 @@ __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
 }
 
 /**
+ * mcx_bpf_set_high() - set a limit for a cgroup
+ * @memcg: a managed cgroup: the policy's own, or one below that has no other policy
+ * @bytes: as memory.high, which it stands for where it is lower; U64_MAX: none
+ *
+ * For what memcg_ext does: its workers keep usage below, and who charges is paced. It is
+ * no promise: memory is not held against the cgroup that cannot be reclaimed. It lasts
+ * until it is set anew, the cgroup is not managed any more, or the policy ends.
+ * memory.high reads as it was; memory.ext.stat has this as policy_limit.
+ *
+ * Context: tick and reclaim.
+ * Return: 0; -EPERM: not the policy's cgroup, nor below, or one of another policy;
+ * -ENOENT: not managed (memory.ext.enable); -ESHUTDOWN: the policy was ejected.
+ */
+__bpf_kfunc int mcx_bpf_set_high(struct mem_cgroup *memcg, u64 bytes)
+{
+	return mcx_wish_for(memcg, mcx_wish_high, bytes >> PAGE_SHIFT);
+}
+
+/**
  * mcx_bpf_shed() - ask whoever can to give back memory
  * @memcg: a managed cgroup, as of mcx_bpf_set_high()
  * @bytes: how much should be given back from now on; 0: no more is needed
@@ -112,31 +150,20 @@ __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
  * policy ends.
  *
  * Context: tick and reclaim.
- * Return: as mcx_bpf_set_high(); -ENODEV: the cgroup is going.
+ * Return: as mcx_bpf_set_high().
  */
 __bpf_kfunc int mcx_bpf_shed(struct mem_cgroup *memcg, u64 bytes)
 {
-	struct mcx_policy *p = mcx_runner_policy();
-	struct mcx_memcg *m;
-	int ret;
-
-	if (!p)
-		return -EPERM;
-	m = mcx_memcg_lookup(memcg);
-	if (!m)
-		return -ENODEV;
-	ret = mcx_wish_shed(p, m, min_t(u64, DIV_ROUND_UP_ULL(bytes, PAGE_SIZE),
-					PAGE_COUNTER_MAX));
-	mcx_memcg_put(m);
-	return ret;
+	return mcx_wish_for(memcg, mcx_wish_shed,
+			    DIV_ROUND_UP_ULL(bytes, PAGE_SIZE));
 }
 
 /**
  * mcx_bpf_wake() - let go whoever waits because the policy said so
  * @memcg: in this cgroup and all below it, as far as they have no other policy
  *
- * Delays that memcg_charged and memcg_nr_pages_over_high returned end now. Who waits for
- * memory looks again whether it has to.
+ * Delays that memcg_charged and memcg_nr_pages_over_high returned end now, for who waits
+ * already. Who waits for memory looks again whether it has to.
  *
  * Context: tick and reclaim.
  * Return: 0; -EPERM: not the policy's cgroup, nor below.

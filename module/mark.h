@@ -186,11 +186,20 @@ static inline unsigned long mcx_mark_grace(struct mcx_memcg *m)
  * Where the workers try to bring it: the target, but that of the user's own
  * memory.high even while that is not enforced.
  */
+static inline unsigned long mcx_goal_of(struct mcx_memcg *m, unsigned long high)
+{
+	return mcx_target_of(m, mcx_admit_of(m, high), high);
+}
+
 static inline unsigned long mcx_mark_goal(struct mcx_memcg *m)
 {
-	unsigned long high = mcx_high_wanted(m);
+	return mcx_goal_of(m, mcx_high_wanted(m));
+}
 
-	return mcx_target_of(m, mcx_admit_of(m, high), high);
+/* The same for the user's own limits, whatever a policy wishes. */
+static inline unsigned long mcx_mark_user_goal(struct mcx_memcg *m)
+{
+	return mcx_goal_of(m, READ_ONCE(m->counter->high));
 }
 
 /*

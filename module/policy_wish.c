@@ -36,23 +36,17 @@ void mcx_wish_init_memcg(struct mcx_memcg *m)
 }
 
 /**
- * mcx_wish_forget() - another policy is in effect: what the last one set is void
- * @m: the cgroup; its policy is the new one already
+ * mcx_wish_forget() - what a policy set is void
+ * @m: the cgroup; the caller has its policy_lock, and wakes who waits there
  *
  * Context: Any.
  */
 void mcx_wish_forget(struct mcx_memcg *m)
 {
-	unsigned long flags;
-	bool held;
+	lockdep_assert_held(&m->policy_lock);
 
-	spin_lock_irqsave(&m->policy_lock, flags);
-	held = m->policy_high != PAGE_COUNTER_MAX;
 	WRITE_ONCE(m->policy_high, PAGE_COUNTER_MAX);
 	WRITE_ONCE(m->policy_shed, 0);
-	spin_unlock_irqrestore(&m->policy_lock, flags);
-	if (held)
-		mcx_memcg_wake(m);
 }
 
 /* Returns what it was, or -errno. */
@@ -83,7 +77,7 @@ static long mcx_wish_set(struct mcx_policy *p, struct mcx_memcg *m,
  * @m: for whom
  * @nr_pages: PAGE_COUNTER_MAX: none
  *
- * Context: Task or softirq, interrupts on; RCU.
+ * Context: Process, with a reference to @m.
  * Return: 0; -EPERM: it is not @p that is in effect there; -ENOENT: the cgroup is not
  * managed; -ESHUTDOWN: @p was ejected.
  */
@@ -96,8 +90,11 @@ int mcx_wish_high(struct mcx_policy *p, struct mcx_memcg *m,
 		return old;
 	if (nr_pages > old)
 		mcx_memcg_wake(m);
-	else if (page_counter_read(m->counter) >
-		 mcx_mark_wake(m, mcx_mark_admit(m)))
+	if (nr_pages >= old)
+		return 0;
+	/* Pairs with mcx_done() and mcx_idle(): limit and bit, bit and limit. */
+	smp_mb();
+	if (page_counter_read(m->counter) > mcx_mark_wake(m, mcx_mark_admit(m)))
 		/* Nothing may be charged for long, and no charge would tell. */
 		mcx_reclaim_kick(m);
 	return 0;

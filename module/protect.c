@@ -11,9 +11,12 @@
  * it must not have somebody killed there.
  *
  * What is raised stays so until the kernel works it out anew, which it does before it
- * reads it; but children of that cgroup may be given a part of it (memory_recursiveprot)
- * although the policy does not spare them. Of two visits at once one may take what the
- * other has raised for the kernel's own: then the cgroup is spared once more.
+ * reads it when it enforces a cgroup's limit; but for the whole machine, with MGLRU, only
+ * kswapd does, and not once it has given up. So it is taken back when the policy has no
+ * say any more, and before anybody is killed. Children of that cgroup may be given a part
+ * of it (memory_recursiveprot) although the policy does not spare them. Of two visits at
+ * once one may take what the other has raised for the kernel's own: then the cgroup is
+ * spared once more.
  *
  * The probe is there only while some policy has such a member. When the machine is out of
  * memory no policy is asked for a while, before anybody is killed: what is spared below
@@ -110,6 +113,29 @@ static void mcx_protect_one(struct mcx_memcg *m, unsigned long *protection,
 	}
 }
 
+/* The kernel's own would be no more than the user's, but with memory_recursiveprot. */
+static void mcx_protect_lower(unsigned long *protection, unsigned long own)
+{
+	if (READ_ONCE(*protection) > own)
+		WRITE_ONCE(*protection, own);
+}
+
+/**
+ * mcx_protect_drop() - what a policy raised counts no more
+ * @m: the cgroup
+ *
+ * Context: Any.
+ */
+void mcx_protect_drop(struct mcx_memcg *m)
+{
+	struct page_counter *counter = m->counter;
+
+	if (test_and_clear_bit(MCX_KEPT_MIN, &m->flags))
+		mcx_protect_lower(&counter->emin, READ_ONCE(counter->min));
+	if (test_and_clear_bit(MCX_KEPT_LOW, &m->flags))
+		mcx_protect_lower(&counter->elow, READ_ONCE(counter->low));
+}
+
 /* Was there just a shortage that somebody had to be killed for? */
 static bool mcx_protect_paused(void)
 {
@@ -185,6 +211,8 @@ static int mcx_protect_oom(struct notifier_block *nb, unsigned long action, void
 	if (!mcx_protect_paused())
 		++*freed;
 	WRITE_ONCE(paused_until, jiffies + MCX_PROTECT_PAUSE);
+	/* No mutex: who has it may wait for this memory. */
+	mcx_state_visit(mcx_protect_drop);
 	return NOTIFY_OK;
 }
 
@@ -203,6 +231,7 @@ void mcx_protect_detach(void)
 		return;
 	unregister_oom_notifier(&oom_notifier);
 	unregister_kretprobe(&probe);
+	mcx_state_visit(mcx_protect_drop);
 	attached = false;
 }
 

@@ -2,10 +2,11 @@
 #ifndef MCX_PROTECT_H
 #define MCX_PROTECT_H
 
-#include <linux/types.h>
+#include "state.h"
 
 void mcx_protect_init(void);
 void mcx_protect_want(bool want);
+void mcx_protect_drop(struct mcx_memcg *m);
 int mcx_protect_attach(void);
 void mcx_protect_detach(void);
 

@@ -440,9 +440,17 @@ static void mcx_rest(struct mcx_memcg *m)
 		mcx_stat_inc(m, cpu_throttled);
 	bound = max(bound, mcx_runner_left(m));
 	m->rested = mcx_memcg_stat(m, MCX_STAT_batches);
+	m->rested_high = READ_ONCE(m->policy_high);
 	/* A turn for a decision that is due makes no pass. */
 	bound = min(bound, mcx_stuck_left(m));
 	mod_timer(&m->retry, jiffies + max(rest, bound));
+}
+
+/* Was anything charged since it rests, or a lower limit set? */
+static bool mcx_has_news(struct mcx_memcg *m, u64 rested, unsigned long high)
+{
+	return mcx_memcg_stat(m, MCX_STAT_batches) != rested ||
+	       READ_ONCE(m->policy_high) != high;
 }
 
 /*
@@ -453,7 +461,7 @@ static bool mcx_may_idle(struct mcx_memcg *m)
 {
 	return mcx_memcg_managed(m) &&
 	       (test_bit(MCX_IS_EMPTY, &m->flags) || mcx_runner_left(m)) &&
-	       m->rested == mcx_memcg_stat(m, MCX_STAT_batches) &&
+	       !mcx_has_news(m, m->rested, m->rested_high) &&
 	       (!mcx_over_limit_mark(m) || mcx_stuck_settled(m));
 }
 
@@ -533,13 +541,14 @@ static void mcx_done(struct mcx_memcg *m)
  */
 static void mcx_idle(struct mcx_memcg *m)
 {
+	unsigned long high = m->rested_high;
 	u64 rested = m->rested;
 
 	clear_bit(MCX_DECLINED, &m->flags);
 	clear_bit(MCX_RECLAIMING, &m->flags);
 	/* As in mcx_done(): look after the bit. */
 	smp_mb__after_atomic();
-	if (mcx_memcg_stat(m, MCX_STAT_batches) != rested)
+	if (mcx_has_news(m, rested, high))
 		mcx_reclaim_kick(m);
 	mcx_memcg_put(m);
 }

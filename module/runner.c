@@ -183,18 +183,16 @@ unsigned long mcx_runner_left(struct mcx_memcg *m)
 
 /**
  * mcx_runner_forget() - another policy is in effect: what the last one said is void
- * @m: the cgroup; its policy is the new one already
+ * @m: the cgroup; the caller has its policy_lock
  *
  * Context: Any.
  */
 void mcx_runner_forget(struct mcx_memcg *m)
 {
-	unsigned long flags;
+	lockdep_assert_held(&m->policy_lock);
 
-	spin_lock_irqsave(&m->policy_lock, flags);
 	clear_bit(MCX_DECLINED, &m->flags);
 	WRITE_ONCE(m->left_until, jiffies);
-	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 
 /**

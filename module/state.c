@@ -175,6 +175,16 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	return m;
 }
 
+/* Who was running. A stalled call is found by a timer, above whoever it met. */
+static void mcx_policy_note_task(struct mcx_policy *p)
+{
+	struct task_struct *task = in_task() || !p->runner.task ? current :
+				   p->runner.task;
+
+	strscpy(p->exit_task, task->comm, sizeof(p->exit_task));
+	p->exit_pid = task->pid;
+}
+
 /**
  * mcx_policy_end() - a policy is over: never call it again, and say why
  * @p: the policy
@@ -195,8 +205,7 @@ void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		p->exit.kind = kind;
 		p->exit.code = code;
 		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
-		strscpy(p->exit_task, current->comm, sizeof(p->exit_task));
-		p->exit_pid = current->pid;
+		mcx_policy_note_task(p);
 		irq_work_queue(&p->kick);
 	}
 	preempt_enable_notrace();
@@ -274,6 +283,18 @@ static bool mcx_reached_from_above(struct mcx_memcg *m)
 	return m;
 }
 
+/* In one go: what the new one says at once counts, and no more what the last one did. */
+static void mcx_memcg_set_policy(struct mcx_memcg *m, struct mcx_policy *p)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
+	rcu_assign_pointer(m->policy, p);
+	mcx_runner_forget(m);
+	mcx_wish_forget(m);
+	spin_unlock_irqrestore(&m->policy_lock, flags);
+}
+
 /* The policy in effect: the nearest that lives. */
 static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 				    struct mcx_memcg *parent)
@@ -287,9 +308,23 @@ static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 					      lockdep_is_held(&state_mutex));
 	if (p == rcu_access_pointer(m->policy))
 		return;
-	rcu_assign_pointer(m->policy, p);
-	mcx_runner_forget(m);
+	mcx_memcg_set_policy(m, p);
+	mcx_protect_drop(m);
+	/* Who waits for what the last one said. */
+	mcx_memcg_wake(m);
+}
+
+static void mcx_memcg_unmanage(struct mcx_memcg *m)
+{
+	unsigned long flags;
+
+	/* Else it would be as the policy wished when it is managed once more. */
+	spin_lock_irqsave(&m->policy_lock, flags);
+	clear_bit(MCX_MANAGED, &m->flags);
 	mcx_wish_forget(m);
+	spin_unlock_irqrestore(&m->policy_lock, flags);
+	mcx_reclaim_renew(m);
+	mcx_memcg_wake(m);
 }
 
 /* Work out one object from what its parent's, already worked out, says. */
@@ -321,9 +356,7 @@ static void mcx_memcg_derive(struct mcx_memcg *m)
 		/* It may be over its limit already: no charge would tell. */
 		mcx_reclaim_kick(m);
 	} else {
-		clear_bit(MCX_MANAGED, &m->flags);
-		mcx_reclaim_renew(m);
-		mcx_memcg_wake(m);
+		mcx_memcg_unmanage(m);
 	}
 }
 
@@ -878,6 +911,23 @@ void mcx_state_for_each(void (*fn)(struct mcx_memcg *m, void *arg), void *arg)
 	list_for_each_entry(m, &all_memcgs, all)
 		fn(m, arg);
 	mutex_unlock(&state_mutex);
+}
+
+/**
+ * mcx_state_visit() - the same where nothing may be waited for
+ * @fn: the function; must not sleep
+ *
+ * Context: Any but NMI. Objects that come or go meanwhile may be met or not.
+ */
+void mcx_state_visit(void (*fn)(struct mcx_memcg *m))
+{
+	struct mcx_memcg *m;
+	int bucket;
+
+	rcu_read_lock();
+	hash_for_each_rcu(memcg_table, bucket, m, hash)
+		fn(m);
+	rcu_read_unlock();
 }
 
 /*

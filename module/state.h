@@ -374,6 +374,7 @@ struct mcx_budget {
  * @serving: workers in a pass; run queue lock
  * @empty: passes without gain in a row; run queue lock
  * @rested: charge batches seen when the last rest began; run queue lock
+ * @rested_high: the policy's limit then; run queue lock
  * @retry: comes back after an empty pass
  * @stuck: whether its limit can be met
  * @burst_new: the largest burst of this window; this and what follows up to
@@ -427,7 +428,7 @@ struct mcx_memcg {
 	u32 level;
 	unsigned long max_events;
 	enum mcx_enable own;
-	spinlock_t policy_lock;
+	spinlock_t policy_lock;	/* who is in effect, and what it says */
 	unsigned long policy_shed;
 	unsigned int wakes;
 	struct mcx_policy *attached;
@@ -441,6 +442,7 @@ struct mcx_memcg {
 	unsigned int serving;
 	unsigned int empty;
 	u64 rested;
+	unsigned long rested_high;
 	struct timer_list retry;
 	struct mcx_stuck stuck;
 
@@ -494,6 +496,7 @@ struct mcx_memcg *mcx_memcg_lookup(struct mem_cgroup *memcg);
 void mcx_memcg_put(struct mcx_memcg *m);
 u64 mcx_memcg_stat(struct mcx_memcg *m, enum mcx_stat i);
 void mcx_state_for_each(void (*fn)(struct mcx_memcg *m, void *arg), void *arg);
+void mcx_state_visit(void (*fn)(struct mcx_memcg *m));
 
 static inline bool mcx_memcg_tryget(struct mcx_memcg *m)
 {

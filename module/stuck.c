@@ -133,7 +133,7 @@ static void mcx_stuck_add(struct mcx_memcg *m, bool tried, unsigned long freed)
 static unsigned long mcx_stuck_excess(struct mcx_memcg *m)
 {
 	unsigned long usage = page_counter_read(m->counter);
-	unsigned long goal = mcx_mark_goal(m);
+	unsigned long goal = mcx_mark_user_goal(m);
 
 	return usage > goal ? usage - goal : 0;
 }

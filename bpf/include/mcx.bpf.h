@@ -21,17 +21,20 @@
 extern __u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg) __ksym __weak;
 extern bool mcx_bpf_is_below(struct mem_cgroup *memcg, __u64 id) __ksym __weak;
 extern __u64 mcx_bpf_headroom(struct mem_cgroup *memcg) __ksym __weak;
-extern __u64 mcx_bpf_free_memory(void) __ksym __weak;
+extern __u64 mcx_bpf_free_memory(void)
+	__ksym __weak;
+extern __u64 mcx_bpf_available_memory(void)
+	__ksym __weak;
 extern __u32 mcx_bpf_level(struct mem_cgroup *memcg) __ksym __weak;
 extern __u32 mcx_bpf_thread_class(struct task_struct *task) __ksym __weak;
 extern int mcx_bpf_set_thread_class(struct task_struct *task,
 				    __u32 class) __ksym __weak;
-extern int mcx_bpf_set_high(struct mem_cgroup *memcg, __u64 bytes) __ksym __weak;
 extern void mcx_bpf_error(__s64 code, const char *msg__str) __ksym __weak;
 
 /* For tick and reclaim only, but mcx_bpf_psi(); kernel-doc is in module/kfunc_act.c. */
 extern __s64 mcx_bpf_reclaim(struct mem_cgroup *memcg, __u64 bytes,
 			     __s32 swappiness) __ksym __weak;
+extern int mcx_bpf_set_high(struct mem_cgroup *memcg, __u64 bytes) __ksym __weak;
 extern int mcx_bpf_shed(struct mem_cgroup *memcg, __u64 bytes) __ksym __weak;
 extern int mcx_bpf_wake(struct mem_cgroup *memcg) __ksym __weak;
 extern __u64 mcx_bpf_psi(struct mem_cgroup *memcg, bool full) __ksym __weak;

@@ -43,11 +43,9 @@ static bool seldom(__u32 n)
 }
 
 /* What any member may do, whatever it is asked. */
-static void misbehave(struct mem_cgroup *memcg)
+static void misbehave(void)
 {
 	calls++;
-	if (has(CHAOS_WISHES) && seldom(100))
-		mcx_bpf_set_high(memcg, any() % (64 << 20));
 	if (has(CHAOS_ERROR) && seldom(200))
 		mcx_bpf_error(any(), "chaos");
 	if (has(CHAOS_SLOW) && seldom(3))
@@ -61,13 +59,13 @@ static void misbehave(struct mem_cgroup *memcg)
 
 __u32 MCX_MEMBER(chaos_high_policy, const struct bpf_memcg_ctx *high)
 {
-	misbehave(high->memcg);
+	misbehave();
 	return has(CHAOS_BITS) ? any() : any() & BPF_MEMCG_HIGH_DEFER_INLINE;
 }
 
 unsigned int MCX_MEMBER(chaos_charged, struct mem_cgroup *memcg, unsigned int nr_pages)
 {
-	misbehave(memcg);
+	misbehave();
 	if (has(CHAOS_DELAYS))
 		return seldom(20) ? any() : 0;
 	return 0;
@@ -85,7 +83,7 @@ void MCX_MEMBER(chaos_uncharged, struct mem_cgroup *memcg, unsigned int nr_pages
 
 void MCX_MEMBER(chaos_level, struct mem_cgroup *memcg, __u32 level, __u32 old)
 {
-	misbehave(memcg);
+	misbehave();
 }
 
 bool MCX_MEMBER(chaos_below_low, struct mem_cgroup *memcg, unsigned long elow,

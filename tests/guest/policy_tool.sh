@@ -185,7 +185,7 @@ test_override_and_unload_all() {
 test_polite_of_the_readme() {
 	local free reserve limit
 
-	free=$(awk '/^MemFree/ { print $2 * 1024 }' /proc/meminfo)
+	free=$(awk '/^MemAvailable/ { print $2 * 1024 }' /proc/meminfo)
 	reserve=$((free / 2))
 	mcxctl enable -q $top
 	run 0 load -c $top --set reserve=$reserve mcx_polite.bpf.o

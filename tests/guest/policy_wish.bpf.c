@@ -66,18 +66,17 @@ MCX_OPS(caps) = {
 	.name		= "caps",
 };
 
-/* halves: from a member that cannot sleep, of the cgroup that is charged. */
-__u64 halved;		/* what it sets */
+/* own: the same for the cgroup below, which has this one then. */
+__u64 own_bytes;	/* what it sets */
 
-unsigned int MCX_MEMBER(halves_charged, struct mem_cgroup *memcg,
-			unsigned int nr_pages)
+unsigned int MCX_SLEEPING(own_tick, struct mem_cgroup *memcg)
 {
-	if (halved)
-		result = mcx_bpf_set_high(memcg, halved);
-	return 0;
+	if (own_bytes)
+		result = mcx_bpf_set_high(memcg, own_bytes);
+	return 10;
 }
 
-MCX_OPS(halves) = {
-	.memcg_charged	= (void *)halves_charged,
-	.name		= "halves",
+MCX_OPS(own) = {
+	.tick		= (void *)own_tick,
+	.name		= "own",
 };
