@@ -149,6 +149,27 @@ static void test_paces(struct policy_wish_bpf *p)
 	set(p, A, NONE);
 }
 
+/* 48 MiB that cannot be reclaimed; what cannot be met is found soon. */
+static pid_t keep_for_good(const char *stuck)
+{
+	pid_t pid;
+
+	cg_write(A, "memory.swap.max", "0");
+	cg_write(A, "memory.ext.reclaim", stuck);
+	cg_write(A, "memory.ext.reclaim", "stuck_ms=500");
+	pid = cg_keeper(A, 48);
+	cg_fills(A, 48 * (long long)MIB);
+	return pid;
+}
+
+static void keep_no_more(struct policy_wish_bpf *p, pid_t pid)
+{
+	end_task(pid);
+	set(p, A, NONE);
+	cg_write(A, "memory.swap.max", "max");
+	cg_write(A, "memory.ext.reclaim", "stuck=notify stuck_ms=10000");
+}
+
 /* Without swap there is nothing to reclaim: nobody shall die for a wish. */
 static void test_cannot_be_met(struct policy_wish_bpf *p)
 {
@@ -156,10 +177,7 @@ static void test_cannot_be_met(struct policy_wish_bpf *p)
 	double seconds;
 	pid_t pid;
 
-	cg_write(A, "memory.swap.max", "0");
-	cg_write(A, "memory.ext.reclaim", "stuck=kill stuck_ms=500");
-	pid = cg_keeper(A, 48);
-	cg_fills(A, 48 * (long long)MIB);
+	pid = keep_for_good("stuck=kill");
 	set(p, A, 16 * MIB);
 	nap_ms(3000);
 	kills = cg_key(A, "memory.ext.stat", "stuck_kill");
@@ -170,10 +188,7 @@ static void test_cannot_be_met(struct policy_wish_bpf *p)
 	seconds = charge_time(A, 2, &peak);
 	ktap_ok(seconds > 0.2 && seconds < 60,
 		"who charges above it is slowed down, and gets on (%.1f s for 2 MiB)", seconds);
-	end_task(pid);
-	set(p, A, NONE);
-	cg_write(A, "memory.swap.max", "max");
-	cg_write(A, "memory.ext.reclaim", "stuck=notify stuck_ms=10000");
+	keep_no_more(p, pid);
 }
 
 /*
@@ -185,10 +200,7 @@ static void test_user_limit(struct policy_wish_bpf *p)
 	long long excess;
 	pid_t pid;
 
-	cg_write(A, "memory.swap.max", "0");
-	cg_write(A, "memory.ext.reclaim", "stuck=notify stuck_ms=500");
-	pid = cg_keeper(A, 48);
-	cg_fills(A, 48 * (long long)MIB);
+	pid = keep_for_good("stuck=notify");
 	set(p, A, 8 * MIB);
 	cg_write(A, "memory.high", "44M");
 	nap_ms(3000);
@@ -196,11 +208,8 @@ static void test_user_limit(struct policy_wish_bpf *p)
 	ktap_ok(excess > 0 && excess < 24 * (long long)MIB,
 		"a user's limit is met by giving back %.1f MiB, whatever a policy wishes",
 		excess / (double)MIB);
-	end_task(pid);
 	cg_write(A, "memory.high", "max");
-	set(p, A, NONE);
-	cg_write(A, "memory.swap.max", "max");
-	cg_write(A, "memory.ext.reclaim", "stuck_ms=10000");
+	keep_no_more(p, pid);
 }
 
 /* Who is held goes on as soon as it is raised. */
