@@ -243,8 +243,7 @@ void mcx_policy_retire(struct mcx_policy *p, const char *msg)
 	} else {
 		p->exit.kind = MCX_EXIT_UNREG;
 		strscpy(p->exit.msg, msg, sizeof(p->exit.msg));
-		strscpy(p->exit_task, current->comm, sizeof(p->exit_task));
-		p->exit_pid = current->pid;
+		mcx_policy_note_task(p);
 		mcx_policy_over(p);
 		mcx_runner_stop(p);
 		mcx_policy_part(p);

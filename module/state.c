@@ -175,8 +175,15 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	return m;
 }
 
-/* Who was running. A stalled call is found by a timer, above whoever it met. */
-static void mcx_policy_note_task(struct mcx_policy *p)
+/**
+ * mcx_policy_note_task() - who was running when a policy ended
+ * @p: the policy; only for who ended it
+ *
+ * A stalled call is found by a timer, above whoever it met.
+ *
+ * Context: Any but NMI.
+ */
+void mcx_policy_note_task(struct mcx_policy *p)
 {
 	struct task_struct *task = in_task() || !p->runner.task ? current :
 				   p->runner.task;

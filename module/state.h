@@ -488,6 +488,7 @@ int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,
 		     struct mcx_policy *old);
 void mcx_state_detach(struct mcx_policy *p);
+void mcx_policy_note_task(struct mcx_policy *p);
 void mcx_policy_end(struct mcx_policy *p, enum mcx_exit_kind kind, s64 code,
 		    const char *msg);
 

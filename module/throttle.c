@@ -66,7 +66,7 @@
  */
 #define MCX_EMPTY_NS	(20ULL * NSEC_PER_MSEC)
 
-/* As often as that 16 times, 0.8 MiB/s, where it is a policy that wants less. */
+/* The most that the square of is taken of it for a policy's wish: 0.8 MiB/s. */
 #define MCX_WISH_STEPS	4UL
 
 /* How long a batch thread waits for less usage than others do, in one entry. */
@@ -615,8 +615,14 @@ struct mcx_due {
 	wait_queue_head_t *queue;
 	bool (*reason)(struct mcx_memcg *m);
 	unsigned long *skip;	/* when the next owner may, in jiffies */
-	bool policy;		/* one that the policy said, and may end */
+	bool policy;		/* one that the policy said, and may end, */
+	unsigned int wakes;	/* by a change of this */
 };
+
+static bool mcx_due_ended(struct mcx_memcg *m, const struct mcx_due *due)
+{
+	return due->policy && READ_ONCE(m->wakes) != due->wakes;
+}
 
 /*
  * May the owner of a futex that others wait for not wait for these @nsec? That has nothing
@@ -643,7 +649,6 @@ static u64 mcx_wait_time(struct mcx_memcg *m, const struct mcx_due *due, u64 del
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns() - waited;
-	unsigned int wakes = READ_ONCE(m->wakes);
 	bool go_on = !signal_pending(current);
 	bool listed = mcx_owner_begin();
 	unsigned long pflags;
@@ -656,7 +661,7 @@ static u64 mcx_wait_time(struct mcx_memcg *m, const struct mcx_due *due, u64 del
 		go_on = mcx_wait(m, due->queue, delay - waited, due->reason,
 				 &patience);
 		waited = ktime_get_ns() - start;
-		if (due->policy && READ_ONCE(m->wakes) != wakes)
+		if (mcx_due_ended(m, due))
 			break;
 	}
 	psi_memstall_leave(&pflags);
@@ -690,14 +695,14 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 {
 	const struct mcx_due due = {
-		&own->waiters, mcx_has_policy, &own->owner_skip_delay, true
+		&own->waiters, mcx_has_policy, &own->owner_skip_delay, true,
+		READ_ONCE(own->wakes)
 	};
-	unsigned int wakes = READ_ONCE(own->wakes);
 
 	waited = mcx_wait_time(own, &due, delay, waited);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
-	if (waited >= delay || READ_ONCE(own->wakes) != wakes)
+	if (waited >= delay || mcx_due_ended(own, &due))
 		return 0;
 	return signal_pending(current) ? delay - waited : 0;
 }
