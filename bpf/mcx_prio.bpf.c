@@ -50,8 +50,14 @@ MCX_EXIT_DEFINE();
 /* Has not suffered for so long, in ms: an idle one; another one. */
 #define IDLE_MS		500
 #define CALM_MS		3000
+/*
+ * Whether one is idle is seen over so many ms, or half as many: who only wakes up now and
+ * then, and finds some pages missing, with those that are read ahead, seems to work for a
+ * moment.
+ */
+#define WINDOW_MS	1000
 /* So many refaults in a second: it is not idle, however little CPU time it has had. */
-#define WAKES		320
+#define WAKES		640
 /* Looks at a low one that is not managed. */
 #define PATIENCE	3
 /* What it will want in a second is a guess. */
@@ -75,7 +81,14 @@ struct seen {
 	__u64 at;		/* ns, as bpf_ktime_get_ns(); 0: not yet */
 };
 
-static struct seen seen_high, seen_low;
+/* Half a window old at least; the one that will be next; and that of the last look. */
+struct window {
+	struct seen first;
+	struct seen next;
+	struct seen last;
+};
+
+static struct window seen_high, seen_low;
 static __u64 last_suffered;	/* ns */
 static bool high_works;
 static __u32 unmanaged;		/* looks in a row */
@@ -140,23 +153,46 @@ struct look {
 	bool suffers;
 };
 
-static void compare(struct look *look, const struct seen *before, const struct seen *now)
+static __u64 us_between(const struct seen *before, const struct seen *now)
 {
-	__u64 us = (now->at - before->at) / 1000 ?: 1;
+	return (now->at - before->at) / 1000 ?: 1;
+}
 
-	look->cpu = now->cpu == UNKNOWN ? UNKNOWN : (now->cpu - before->cpu) * 1000 / us;
-	/* Not who has just been woken, and waits for all it had in memory. */
-	look->idle = look->cpu < idle &&
-		     per_second(before->refaults, now->refaults, us) < WAKES;
+static __u64 cpu_used(const struct seen *before, const struct seen *now)
+{
+	__u64 us = us_between(before, now);
+
+	return now->cpu == UNKNOWN ? UNKNOWN : (now->cpu - before->cpu) * 1000 / us;
+}
+
+/* Not who has just been woken, and waits for all it had in memory. */
+static bool is_idle(const struct seen *before, const struct seen *now)
+{
+	__u64 us = us_between(before, now);
+
+	return cpu_used(before, now) < idle &&
+	       per_second(before->refaults, now->refaults, us) < WAKES;
+}
+
+static __u64 lacks(const struct seen *before, const struct seen *now)
+{
+	__u64 us = us_between(before, now);
+
 	/* That is summed up every other second. */
 	if (signal == BY_PRESSURE && us < 2000000)
 		us = 2000000;
-	look->lack = per_second(before->signal, now->signal, us);
-	/* Even who sleeps wakes up now and then, and finds a page missing. */
+	return per_second(before->signal, now->signal, us);
+}
+
+static void compare(struct look *look, const struct window *seen, const struct seen *now)
+{
+	look->cpu = cpu_used(&seen->last, now);
+	look->idle = is_idle(seen->first.at ? &seen->first : &seen->last, now);
+	look->lack = lacks(&seen->last, now);
 	look->suffers = !look->idle && look->lack > suffering();
 }
 
-static void look_at(struct mem_cgroup *memcg, struct seen *seen, struct look *look)
+static void look_at(struct mem_cgroup *memcg, struct window *seen, struct look *look)
 {
 	struct seen now = {};
 
@@ -166,9 +202,13 @@ static void look_at(struct mem_cgroup *memcg, struct seen *seen, struct look *lo
 	now.cpu = mcx_bpf_cpu_time(memcg);
 	now.at = bpf_ktime_get_ns();
 	*look = (struct look) { .now = now.at };
-	if (seen->at)
+	if (seen->last.at)
 		compare(look, seen, &now);
-	*seen = now;
+	seen->last = now;
+	if (now.at - seen->next.at < WINDOW_MS / 2 * 1000000ULL)
+		return;
+	seen->first = seen->next;
+	seen->next = now;
 }
 
 /* What the high one can have without anybody's reclaim. */
