@@ -12,6 +12,7 @@
 #include "lib.h"
 #include "libpolicy.h"
 #include "ops.h"
+#include "wish.h"
 
 #define INSTALLED	"/mcx/lib/memcg_ext"
 
@@ -73,4 +74,19 @@ struct bpf_link *policy_link(struct bpf_map *map)
 		ktap_ok(false, "%s attaches (%s)", bpf_map__name(map),
 			strerror(errno));
 	return link;
+}
+
+int policy_wish(struct wish_request *r, int what, const char *cg,
+		unsigned long long bytes)
+{
+	volatile struct wish_request *now = r;
+	int i;
+
+	now->what = what;
+	now->result = WISH_NOTHING_YET;
+	now->bytes = bytes;
+	now->target = cg_id(cg);
+	for (i = 0; i < 300 && now->result == WISH_NOTHING_YET; i++)
+		nap_ms(10);
+	return now->result;
 }

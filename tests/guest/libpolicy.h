@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct bpf_link;
+struct wish_request;
 struct bpf_map;
 struct bpf_object;
 
@@ -22,6 +23,10 @@ bool policy_in_effect(const char *cg, const char *line);
 /* NULL on failure, with errno; the object is left in @obj, to be closed. */
 struct bpf_link *policy_attach(const char *file, const char *cg,
 			       struct bpf_object **obj);
+
+/* Has a policy call a kfunc, see wish.h. What that returned, or WISH_NOTHING_YET. */
+int policy_wish(struct wish_request *r, int what, const char *cg,
+		unsigned long long bytes);
 
 /* One that is loaded; a case fails if it does not attach. */
 struct bpf_link *policy_link(struct bpf_map *map);

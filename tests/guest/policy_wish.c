@@ -20,6 +20,7 @@
 #include "lib.h"
 #include "libpolicy.h"
 #include "ops.h"
+#include "wish.h"
 #include "policy_wish.skel.h"
 
 #define CG	"mcx-test-cap"
@@ -28,7 +29,6 @@
 #define OTHER	"mcx-test-cap-other"
 #define BACKOFF	"/sys/module/memcg_ext/parameters/backoff_ms"
 #define NONE	(~0ULL)
-#define NOTHING_YET	(-1000000)
 
 static struct policy_wish_bpf *load(const char *cg)
 {
@@ -45,27 +45,15 @@ static struct policy_wish_bpf *load(const char *cg)
 	return p;
 }
 
-/* As the object has them. */
-enum { DO_HIGH, DO_SHED, DO_WAKE };
-
-/* What the kfunc returned, or NOTHING_YET. */
 static int wish(struct policy_wish_bpf *p, int what, const char *cg,
 		unsigned long long bytes)
 {
-	int i;
-
-	p->bss->what = what;
-	p->bss->result = NOTHING_YET;
-	p->bss->bytes = bytes;
-	*(volatile __u64 *)&p->bss->target = cg_id(cg);
-	for (i = 0; i < 300 && *(volatile __s32 *)&p->bss->result == NOTHING_YET; i++)
-		nap_ms(10);
-	return p->bss->result;
+	return policy_wish(&p->bss->request, what, cg, bytes);
 }
 
 static int set(struct policy_wish_bpf *p, const char *cg, unsigned long long bytes)
 {
-	return wish(p, DO_HIGH, cg, bytes);
+	return wish(p, WISH_HIGH, cg, bytes);
 }
 
 static long long policy_limit(const char *cg)
@@ -268,13 +256,13 @@ static void test_sheds(struct policy_wish_bpf *p)
 	fd = open(path, O_RDONLY);
 	events_change(fd, 0);
 	events_change(fd, 100);
-	ktap_ok(!wish(p, DO_SHED, A, 5 * MIB + 1) && events_change(fd, 2000),
+	ktap_ok(!wish(p, WISH_SHED, A, 5 * MIB + 1) && events_change(fd, 2000),
 		"who polls hears of a request to shed memory");
 	ktap_ok(cg_key(A, "memory.ext.stat", "shed_bytes") == 5 * MIB + PAGE &&
 		cg_key(A, "memory.ext.stat", "shed_seq") == seq + 1, "of so much");
-	ktap_ok(!wish(p, DO_SHED, A, 0) && !cg_key(A, "memory.ext.stat", "shed_bytes") &&
+	ktap_ok(!wish(p, WISH_SHED, A, 0) && !cg_key(A, "memory.ext.stat", "shed_bytes") &&
 		!events_change(fd, 300), "its end is no news");
-	ktap_ok(wish(p, DO_SHED, OTHER, MIB) == -EPERM &&
+	ktap_ok(wish(p, WISH_SHED, OTHER, MIB) == -EPERM &&
 		!cg_key(OTHER, "memory.ext.stat", "shed_bytes"), "it is not for others");
 	close(fd);
 }
@@ -291,7 +279,7 @@ static void test_wakes(struct policy_wish_bpf *p)
 	nap_ms(700);
 	ktap_ok(!waitpid(pid, NULL, WNOHANG), "who is delayed for long waits");
 	p->bss->delay = 0;
-	ktap_ok(wish(p, DO_WAKE, OTHER, 0) == -EPERM && !wish(p, DO_WAKE, CG, 0),
+	ktap_ok(wish(p, WISH_WAKE, OTHER, 0) == -EPERM && !wish(p, WISH_WAKE, CG, 0),
 		"a policy wakes its own, and those below");
 	waitpid(pid, NULL, 0);
 	ktap_ok(now_ns() - from < 1800000000ULL, "it is let go (%.1f s)",
@@ -310,8 +298,8 @@ static void test_refused(struct policy_wish_bpf *p)
 		"nor for one with a policy of its own");
 	own->bss->own_bytes = 20 * MIB;
 	nap_ms(500);
-	ktap_ok(!own->bss->result && policy_limit(B) == 20 * MIB, "that may (%d)",
-		own->bss->result);
+	ktap_ok(!own->bss->own_result && policy_limit(B) == 20 * MIB, "that may (%d)",
+		own->bss->own_result);
 	bpf_link__destroy(link);
 	ktap_ok(limit_goes(B), "it goes with its policy");
 	policy_wish_bpf__destroy(own);
