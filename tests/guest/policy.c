@@ -648,6 +648,8 @@ static void test_classes(void)
 	pid_t pid;
 
 	cg_write(CHILD, "memory.high", "16M");
+	/* Beyond what can be reclaimed the budget ends. */
+	swap_on();
 	mcx_manage(CHILD);
 	pid = start_goer(&to, &from);
 	without = critical_pages(to, from);
@@ -657,8 +659,8 @@ static void test_classes(void)
 	 * It is critical a moment after it was told, and uses its budget only where it
 	 * happens to be seen above the mark: a slow machine needs a few goes.
 	 */
-	for (tries = 0; !with && tries < 20; tries++)
-		with = critical_pages(to, from);
+	for (tries = 0; (!with || !c->bss->nr_critical) && tries < 20; tries++)
+		with += critical_pages(to, from);
 	ktap_ok(link && without == 0 && with > 0,
 		"a policy makes threads critical (%lld pages, %lld without it)",
 		with, without);
@@ -674,6 +676,7 @@ static void test_classes(void)
 	close(from);
 	reap(pid, 5);
 	cg_write(CHILD, "memory.high", "max");
+	swap_off();
 	mcx_unmanage(CHILD);
 	policy_cases_bpf__destroy(c);
 }
