@@ -32,8 +32,8 @@ void MCX_MEMBER(noop_exit, const struct mcx_exit_info *info)
 
 MCX_OPS(noop) = {
 	.high_policy	= (void *)noop_high_policy,
-	.memcg_charged	= (void *)noop_memcg_charged,
-	.level		= (void *)noop_level,
-	.exit		= (void *)noop_exit,
-	.name		= "noop",
+	MCX_OURS(.memcg_charged	= (void *)noop_memcg_charged,
+		 .level		= (void *)noop_level,
+		 .exit		= (void *)noop_exit,
+		 .name		= "noop")
 };

@@ -61,9 +61,9 @@ void MCX_MEMBER(simple_exit, const struct mcx_exit_info *info)
 
 MCX_OPS(simple) = {
 	.high_policy	= (void *)simple_high_policy,
-	.memcg_charged	= (void *)simple_memcg_charged,
-	.level		= (void *)simple_level,
-	.init		= (void *)simple_init,
-	.exit		= (void *)simple_exit,
-	.name		= "simple",
+	MCX_OURS(.memcg_charged	= (void *)simple_memcg_charged,
+		 .level		= (void *)simple_level,
+		 .init		= (void *)simple_init,
+		 .exit		= (void *)simple_exit,
+		 .name		= "simple")
 };

@@ -17,6 +17,9 @@ struct task_struct;
 #define MCX_OPS_NAME_LEN	16
 #define MCX_EXIT_MSG_LEN	128
 
+/* A kernel that has these itself; see MCX_OPS() in bpf/include/mcx.bpf.h. */
+#ifndef MCX_UPSTREAM
+
 /**
  * enum bpf_memcg_high_request - what high_policy asks for; upstream's names
  * @BPF_MEMCG_HIGH_NO_OPINION: nothing
@@ -52,6 +55,8 @@ struct bpf_memcg_ctx {
 	__u64 nr_pages_over_high;
 	__u32 gfp_flags;
 };
+
+#endif
 
 /**
  * enum mcx_level - how close a managed cgroup is to its limits; see mark.h

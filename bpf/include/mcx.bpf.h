@@ -78,10 +78,18 @@ static __always_inline struct mem_cgroup *mcx_memcg_from_id(__u64 id)
 
 /*
  * MCX_OPS(name) = { members };   the policy itself. The macro picks the type, so
- * that the same source is of use where upstream's own type is.
+ * that the same source is of use where upstream's own type is (-DMCX_UPSTREAM). What
+ * that has not goes into MCX_OURS(members), and is not there then.
  */
+#ifdef MCX_UPSTREAM
+#define MCX_OPS(instance)						\
+	SEC(".struct_ops.link") struct bpf_memcg_ops instance
+#define MCX_OURS(members...)
+#else
 #define MCX_OPS(instance)						\
 	SEC(".struct_ops.link") struct memcg_ext_ops instance
+#define MCX_OURS(members...)	members
+#endif
 
 /* A member: int MCX_MEMBER(name, arguments) { ... }; no argument can be called ctx. */
 #define MCX_MEMBER(member, args...)					\
