@@ -3,7 +3,8 @@
  * Calls the members of BPF policies, so that nothing a policy does or returns
  * goes further than it may: who calls here gets a value within its bounds, or,
  * if there is no policy, or it cannot be called here and now, the value that
- * means no opinion.
+ * means no opinion. Where several policies are in effect (effect.h) each is asked, the
+ * nearest first, and the most of what they say counts.
  *
  * A program that allocates charges, and the charge hook would call it again:
  * while a policy runs on a CPU no other call is made there. Preemption is off
@@ -18,6 +19,7 @@
 #include <linux/rcupdate.h>
 
 #include "call.h"
+#include "effect.h"
 #include "mark.h"
 #include "runner.h"
 #include "watch.h"
@@ -82,14 +84,6 @@ static notrace void mcx_call_end(struct mcx_policy *p)
 	preempt_enable_notrace();
 }
 
-/* The policy in effect, if it lives. Under RCU. */
-static notrace struct mcx_policy *mcx_call_policy(struct mcx_memcg *m)
-{
-	struct mcx_policy *p = rcu_dereference(m->policy);
-
-	return p && !READ_ONCE(p->dead) ? p : NULL;
-}
-
 /**
  * mcx_call_running() - the policy that is running here
  *
@@ -134,22 +128,15 @@ static notrace void mcx_fill_ctx(struct bpf_memcg_ctx *ctx,
 	};
 }
 
-/**
- * mcx_call_high_policy() - ask about an inline call of the over-high handler
- * @m: current's cgroup
- * @gfp_mask: of the charge
- *
- * Context: task; RCU.
- * Return: bits of enum bpf_memcg_high_request.
- */
-u32 notrace mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask)
+/* Does it want that put off? */
+static notrace bool mcx_ask_high_policy(struct mcx_policy *p,
+					struct mcx_memcg *m, gfp_t gfp_mask)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
 	struct bpf_memcg_ctx ctx;
 	u32 request;
 
-	if (!p || !p->ops->high_policy || !mcx_call_begin(p))
-		return BPF_MEMCG_HIGH_NO_OPINION;
+	if (!p->ops->high_policy || !mcx_call_begin(p))
+		return false;
 	this_cpu_inc(p->stat->high_policy);
 	mcx_fill_ctx(&ctx, m->memcg, gfp_mask);
 	request = p->ops->high_policy(&ctx);
@@ -158,9 +145,30 @@ u32 notrace mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask)
 	if (request & ~MCX_HIGH_REQUESTS) {
 		mcx_policy_end(p, MCX_EXIT_ERROR_VALUE, request,
 			       "high_policy returned bits that mean nothing");
-		return BPF_MEMCG_HIGH_NO_OPINION;
+		return false;
 	}
-	return request;
+	return request & BPF_MEMCG_HIGH_DEFER_INLINE;
+}
+
+/**
+ * mcx_call_high_policy() - ask about an inline call of the over-high handler
+ * @m: current's cgroup
+ * @gfp_mask: of the charge
+ *
+ * Context: task; RCU.
+ * Return: the policy that wants it put off; of several the one furthest up, which has a
+ * say about the most limits. NULL: none does.
+ */
+notrace struct mcx_policy *mcx_call_high_policy(struct mcx_memcg *m,
+						gfp_t gfp_mask)
+{
+	struct mcx_policy *p, *defers = NULL;
+
+	mcx_for_each_policy(p, m) {
+		if (mcx_ask_high_policy(p, m, gfp_mask))
+			defers = p;
+	}
+	return defers;
 }
 
 static notrace bool mcx_batch_fits(struct page_counter *counter,
@@ -218,6 +226,28 @@ static notrace unsigned int mcx_call_over_high(struct mcx_policy *p,
 	return mcx_penalty_ms(overage, nr_pages);
 }
 
+static notrace unsigned int mcx_ask_charged(struct mcx_policy *p,
+					    struct mcx_memcg *m,
+					    unsigned int nr_pages)
+{
+	unsigned int delay = 0;
+
+	if (!mcx_call_begin(p))
+		return 0;
+	if (p->ops->memcg_charged) {
+		this_cpu_inc(p->stat->memcg_charged);
+		delay = p->ops->memcg_charged(m->memcg, nr_pages);
+		if (p->ops->memcg_nr_pages_over_high)
+			mcx_call_next(p);
+	}
+	if (p->ops->memcg_nr_pages_over_high)
+		delay = max(delay, mcx_call_over_high(p, m->memcg, nr_pages));
+	mcx_call_end(p);
+	if (delay && !READ_ONCE(p->delays))
+		WRITE_ONCE(p->delays, true);
+	return delay;
+}
+
 /**
  * mcx_call_charged() - tell of a batch, and hear how long the task shall wait
  * @m: the cgroup that is charged
@@ -229,21 +259,19 @@ static notrace unsigned int mcx_call_over_high(struct mcx_policy *p,
 unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 				      unsigned int nr_pages)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
+	bool told = false;
 	unsigned int delay = 0;
+	struct mcx_policy *p;
 
-	if (!p || (!p->ops->memcg_charged && !p->ops->memcg_nr_pages_over_high) ||
-	    !mcx_batch_fits(m->counter, nr_pages) || !mcx_call_begin(p))
-		return 0;
-	if (p->ops->memcg_charged) {
-		this_cpu_inc(p->stat->memcg_charged);
-		delay = p->ops->memcg_charged(m->memcg, nr_pages);
-		if (p->ops->memcg_nr_pages_over_high)
-			mcx_call_next(p);
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->memcg_charged && !p->ops->memcg_nr_pages_over_high)
+			continue;
+		/* Once, so that what it looks at is the same for all. */
+		if (!told && !mcx_batch_fits(m->counter, nr_pages))
+			return 0;
+		told = true;
+		delay = max(delay, mcx_ask_charged(p, m, nr_pages));
 	}
-	if (p->ops->memcg_nr_pages_over_high)
-		delay = max(delay, mcx_call_over_high(p, m->memcg, nr_pages));
-	mcx_call_end(p);
 	return min(delay, MCX_MAX_DELAY_MS);
 }
 
@@ -256,13 +284,16 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
  */
 void notrace mcx_call_uncharged(struct mcx_memcg *m, unsigned long nr_pages)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
+	struct mcx_policy *p;
 
-	if (!p || !p->ops->memcg_uncharged || !mcx_call_begin(p))
-		return;
-	this_cpu_inc(p->stat->memcg_uncharged);
-	p->ops->memcg_uncharged(m->memcg, min_t(unsigned long, nr_pages, UINT_MAX));
-	mcx_call_end(p);
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->memcg_uncharged || !mcx_call_begin(p))
+			continue;
+		this_cpu_inc(p->stat->memcg_uncharged);
+		p->ops->memcg_uncharged(m->memcg,
+					min_t(unsigned long, nr_pages, UINT_MAX));
+		mcx_call_end(p);
+	}
 }
 
 /**
@@ -270,22 +301,42 @@ void notrace mcx_call_uncharged(struct mcx_memcg *m, unsigned long nr_pages)
  * @m: the cgroup
  * @elow: its effective memory.low
  * @usage: its usage
+ * @limited: whose limit is being enforced; it does not matter here
  *
  * Context: Any but NMI; RCU.
- * Return: true if so.
+ * Return: true if any policy says so.
  */
 bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
-			unsigned long usage)
+			unsigned long usage, struct mem_cgroup *limited)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
-	bool below;
+	struct mcx_policy *p;
+	bool below = false;
 
-	if (!p || !p->ops->below_low || !mcx_call_begin(p))
-		return false;
-	this_cpu_inc(p->stat->below_low);
-	below = p->ops->below_low(m->memcg, elow, usage);
-	mcx_call_end(p);
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->below_low || !mcx_call_begin(p))
+			continue;
+		this_cpu_inc(p->stat->below_low);
+		below |= p->ops->below_low(m->memcg, elow, usage);
+		mcx_call_end(p);
+	}
 	return below;
+}
+
+/**
+ * mcx_call_may_starve() - has a policy a say in what reclaim does not come back from
+ * @p: the policy
+ * @limited: whose limit is being enforced
+ *
+ * Context: Any, inside an RCU read-side section.
+ * Return: true if that is the policy's cgroup, or below, or the machine itself.
+ */
+bool mcx_call_may_starve(struct mcx_policy *p, struct mem_cgroup *limited)
+{
+	struct mcx_memcg *at = READ_ONCE(p->at);
+
+	if (!limited->css.parent)
+		return true;
+	return at && mem_cgroup_is_descendant(limited, at->memcg);
 }
 
 /**
@@ -293,30 +344,33 @@ bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
  * @m: the cgroup
  * @emin: its effective memory.min
  * @usage: its usage
+ * @limited: whose limit is being enforced
  *
  * Context: Any but NMI; RCU.
- * Return: true if so.
+ * Return: true if any policy says so that has a say in it.
  */
 bool mcx_call_below_min(struct mcx_memcg *m, unsigned long emin,
-			unsigned long usage)
+			unsigned long usage, struct mem_cgroup *limited)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
-	bool below;
+	struct mcx_policy *p;
+	bool below = false;
 
-	if (!p || !p->ops->below_min || !mcx_call_begin(p))
-		return false;
-	this_cpu_inc(p->stat->below_min);
-	below = p->ops->below_min(m->memcg, emin, usage);
-	mcx_call_end(p);
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->below_min || !mcx_call_may_starve(p, limited) ||
+		    !mcx_call_begin(p))
+			continue;
+		this_cpu_inc(p->stat->below_min);
+		if (p->ops->below_min(m->memcg, emin, usage))
+			below = true;
+		mcx_call_end(p);
+	}
 	return below;
 }
 
-/* The policy to tell of a cgroup that came or went below its own. Under RCU. */
-static struct mcx_policy *mcx_call_policy_above(struct mcx_memcg *m)
+/* Is a cgroup below that of a policy, and came or went after that was attached? */
+static bool mcx_call_is_news(struct mcx_policy *p, struct mcx_memcg *m)
 {
-	struct mcx_policy *p = mcx_call_policy(m);
-
-	return p && READ_ONCE(p->settled) && READ_ONCE(p->at) != m ? p : NULL;
+	return READ_ONCE(p->settled) && READ_ONCE(p->at) != m;
 }
 
 /**
@@ -330,8 +384,10 @@ void mcx_call_online(struct mcx_memcg *m)
 	struct mcx_policy *p;
 
 	rcu_read_lock();
-	p = mcx_call_policy_above(m);
-	if (p && p->ops->handle_cgroup_online && mcx_call_begin(p)) {
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->handle_cgroup_online || !mcx_call_is_news(p, m) ||
+		    !mcx_call_begin(p))
+			continue;
 		this_cpu_inc(p->stat->cgroups);
 		p->ops->handle_cgroup_online(m->memcg);
 		mcx_call_end(p);
@@ -350,8 +406,10 @@ void mcx_call_offline(struct mcx_memcg *m)
 	struct mcx_policy *p;
 
 	rcu_read_lock();
-	p = mcx_call_policy_above(m);
-	if (p && p->ops->handle_cgroup_offline && mcx_call_begin(p)) {
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->handle_cgroup_offline || !mcx_call_is_news(p, m) ||
+		    !mcx_call_begin(p))
+			continue;
 		this_cpu_inc(p->stat->cgroups);
 		p->ops->handle_cgroup_offline(m->memcg);
 		mcx_call_end(p);
@@ -393,8 +451,9 @@ static void mcx_tell_level(struct mcx_memcg *m)
 		return;
 	WRITE_ONCE(m->level, level);
 	rcu_read_lock();
-	p = mcx_call_policy(m);
-	if (p && p->ops->level && mcx_call_begin(p)) {
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->level || !mcx_call_begin(p))
+			continue;
 		this_cpu_inc(p->stat->level);
 		p->ops->level(m->memcg, level, old);
 		mcx_call_end(p);

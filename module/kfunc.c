@@ -177,7 +177,8 @@ __bpf_kfunc u32 mcx_bpf_thread_class(struct task_struct *task)
  *
  * It is so a moment later, in the policy's cgroup and below, before what memory.ext.threads
  * says, and until the policy ends. Threads and processes that it makes from then on are
- * as it is.
+ * as it is. Of what several policies say that of the one furthest up counts, as long as it
+ * has an opinion.
  *
  * Return: 0; -EINVAL if there is no such class; -EBUSY if too many threads were told at
  * once; -EPERM in init; -ENODEV if the policy's cgroup is gone; -ESHUTDOWN if it was ejected.

@@ -123,17 +123,19 @@ __bpf_kfunc long bpf_proactive_reclaim(struct mem_cgroup *memcg,
 
 /**
  * mcx_bpf_set_high() - set a limit for a cgroup
- * @memcg: a managed cgroup: the policy's own, or one below that has no other policy
+ * @memcg: a managed cgroup: the policy's own, or one below where it is asked, too
  * @bytes: as memory.high, which it stands for where it is lower; U64_MAX: none
  *
  * For what memcg_ext does: its workers keep usage below, and who charges is paced. It is
  * no promise: memory is not held against the cgroup that cannot be reclaimed. It lasts
- * until it is set anew, the cgroup is not managed any more, or the policy ends.
+ * until it is set anew, the cgroup is not managed any more, or the policy ends. Of those
+ * that several policies set the lowest counts.
  * memory.high reads as it was; memory.ext.stat has this as policy_limit.
  *
  * Context: tick and reclaim.
- * Return: 0; -EPERM: not the policy's cgroup, nor below, or one of another policy;
- * -ENOENT: not managed (memory.ext.enable); -ESHUTDOWN: the policy was ejected.
+ * Return: 0; -EPERM: not the policy's cgroup, nor below, or one that another policy
+ * overrides it in; -ENOENT: not managed (memory.ext.enable); -ESHUTDOWN: the policy was
+ * ejected; -ENOMEM.
  */
 __bpf_kfunc int mcx_bpf_set_high(struct mem_cgroup *memcg, u64 bytes)
 {
@@ -147,7 +149,7 @@ __bpf_kfunc int mcx_bpf_set_high(struct mem_cgroup *memcg, u64 bytes)
  *
  * It is what memory.ext.stat has as shed_bytes, and memory.ext.events counts: whoever
  * polls that is woken when it is more than before. It stands until it is set anew, or the
- * policy ends.
+ * policy ends. Of what several policies ask for the largest counts.
  *
  * Context: tick and reclaim.
  * Return: as mcx_bpf_set_high().
@@ -160,13 +162,15 @@ __bpf_kfunc int mcx_bpf_shed(struct mem_cgroup *memcg, u64 bytes)
 
 /**
  * mcx_bpf_wake() - let go whoever waits because the policy said so
- * @memcg: in this cgroup and all below it, as far as they have no other policy
+ * @memcg: in this cgroup and all below it where the policy is asked, and none further up
+ *	has ever said a delay
  *
  * Delays that memcg_charged and memcg_nr_pages_over_high returned end now, for who waits
- * already. Who waits for memory looks again whether it has to.
+ * already; those of policies below it, too. Who waits for memory looks again whether it
+ * has to.
  *
  * Context: tick and reclaim.
- * Return: 0; -EPERM: not the policy's cgroup, nor below.
+ * Return: 0; -EPERM: there is no such cgroup.
  */
 __bpf_kfunc int mcx_bpf_wake(struct mem_cgroup *memcg)
 {

@@ -138,8 +138,14 @@ struct mcx_exit_info {
  * runs beside it (see verify.c), and none but @tick and @reclaim may sleep. A call of the
  * others is skipped, and counted, in
  * NMI, with interrupts off, and where a policy is running on this CPU already (a
- * program that allocates charges, and would call itself). Of a descendant with a policy of
- * its own only that one is asked (BPF_F_ALLOW_OVERRIDE).
+ * program that allocates charges, and would call itself).
+ *
+ * Of a cgroup the nearest policy is asked, its own or that of an ancestor, and after it
+ * those further up that have BPF_F_ALLOW_MULTI, MCX_CHAIN_MAX in all. What one says about
+ * @high_policy and @below_min counts for limits at or below its cgroup only; of delays the
+ * longest counts, of protection what any of them says, of threads' classes what the one
+ * furthest up does. @reclaim is for the nearest alone that has it. None is told what the
+ * others said.
  */
 struct memcg_ext_ops {
 	/**
@@ -205,8 +211,9 @@ struct memcg_ext_ops {
 	__u64 cgroup_id;
 
 	/**
-	 * @flags: 0, or BPF_F_ALLOW_OVERRIDE: descendants may have policies of their
-	 * own. Without it attaching one below is refused (-EPERM).
+	 * @flags: Whether descendants may have policies of their own. 0: attaching one
+	 * below is refused (-EPERM). BPF_F_ALLOW_OVERRIDE: that one is asked instead of
+	 * this one. BPF_F_ALLOW_MULTI: this one is asked, too.
 	 */
 	__u32 flags;
 

@@ -98,10 +98,16 @@ static const char *mcx_checked_name(const struct memcg_ext_ops *from)
 static int mcx_init_flags(struct memcg_ext_ops *ops,
 			  const struct memcg_ext_ops *from)
 {
-	if (from->flags & ~BPF_F_ALLOW_OVERRIDE) {
+	const u32 known = BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI;
+
+	if (from->flags & ~known) {
 		pr_warn("policy %s refused: unknown flags %#x\n",
-			mcx_checked_name(from),
-			from->flags & ~BPF_F_ALLOW_OVERRIDE);
+			mcx_checked_name(from), from->flags & ~known);
+		return -EINVAL;
+	}
+	if (from->flags == known) {
+		pr_warn("policy %s refused: flags ask for both BPF_F_ALLOW_OVERRIDE and BPF_F_ALLOW_MULTI\n",
+			mcx_checked_name(from));
 		return -EINVAL;
 	}
 	ops->flags = from->flags;
@@ -170,7 +176,8 @@ static void mcx_warn_refused(const struct memcg_ext_ops *ops, int err)
 {
 	pr_warn("policy %s refused (%d)%s\n", ops->name, err,
 		err == -EPERM ? ": forbidden by one above, or ejected by hand" :
-		err == -EBUSY ? ": that cgroup has one already" : "");
+		err == -EBUSY ? ": that cgroup has one already" :
+		err == -E2BIG ? ": too many would be asked about one cgroup" : "");
 }
 
 /* Returns 0, or what the policy itself says against it. */
@@ -204,7 +211,7 @@ static int mcx_policy_start(struct mcx_policy *p, struct mem_cgroup *memcg,
 	int ret;
 
 	/* First, so that init is not run for nothing. */
-	ret = mcx_state_may_attach(memcg, old);
+	ret = mcx_state_may_attach(memcg, p, old);
 	if (ret) {
 		mcx_warn_refused(p->ops, ret);
 		return ret;

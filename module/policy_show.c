@@ -9,6 +9,7 @@
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 
+#include "effect.h"
 #include "policy.h"
 #include "policy_life.h"
 #include "show.h"
@@ -171,25 +172,40 @@ void mcx_last_exit_show(struct seq_file *s)
 	mutex_unlock(&exit_mutex);
 }
 
-/* Where that is asked about. */
+/* The one to print. */
 struct mcx_policy_of {
 	struct seq_file *s;
-	struct mcx_memcg *m;
+	u64 id;
 };
 
 static void mcx_policy_show_effect(struct mcx_policy *p, void *arg)
 {
 	struct mcx_policy_of *of = arg;
 
-	if (p != rcu_access_pointer(of->m->policy) || READ_ONCE(p->dead))
+	if (p->id != of->id || READ_ONCE(p->dead))
 		return;
 	seq_printf(of->s, "%s ", p->ops->name);
 	mcx_policy_show_path(of->s, p);
 	seq_putc(of->s, '\n');
 }
 
+/* Their ids: paths cannot be looked up under RCU. Returns how many. */
+static unsigned int mcx_policies_of(struct mcx_memcg *m, u64 ids[MCX_CHAIN_MAX])
+{
+	struct mcx_policy *p;
+	unsigned int n = 0;
+
+	rcu_read_lock();
+	mcx_for_each_policy(p, m) {
+		if (n < MCX_CHAIN_MAX)
+			ids[n++] = p->id;
+	}
+	rcu_read_unlock();
+	return n;
+}
+
 /**
- * mcx_policy_show_memcg() - print the policy in effect for a cgroup
+ * mcx_policy_show_memcg() - print the policies in effect for a cgroup, as they are asked
  * @s: where to
  * @memcg: the cgroup
  *
@@ -197,10 +213,17 @@ static void mcx_policy_show_effect(struct mcx_policy *p, void *arg)
  */
 void mcx_policy_show_memcg(struct seq_file *s, struct mem_cgroup *memcg)
 {
-	struct mcx_policy_of of = { .s = s, .m = mcx_memcg_lookup(memcg) };
+	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
+	u64 ids[MCX_CHAIN_MAX];
+	unsigned int i, n;
 
-	if (!of.m)
+	if (!m)
 		return;
-	mcx_policies_for_each(mcx_policy_show_effect, &of);
-	mcx_memcg_put(of.m);
+	n = mcx_policies_of(m, ids);
+	mcx_memcg_put(m);
+	for (i = 0; i < n; i++) {
+		struct mcx_policy_of of = { .s = s, .id = ids[i] };
+
+		mcx_policies_for_each(mcx_policy_show_effect, &of);
+	}
 }

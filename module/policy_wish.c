@@ -7,21 +7,42 @@
  * which enforces it, does not know of ours: so nobody is stuck, or killed, for not
  * meeting what a policy only wishes (stuck.c).
  *
- * Both go with the policy that set them, whatever ends that.
+ * Both go with the policy that set them, whatever ends that. Where several policies are in
+ * effect the lowest limit counts, and the largest request.
  *
- * Locking: mcx_memcg.policy_lock, a leaf, makes one of who the policy is and what it sets:
- * a policy that is just being replaced leaves nothing behind. Read without.
+ * Locking: mcx_memcg.policy_lock, a leaf, guards what is set. Who sets looks there whether it
+ * is in effect; and when that changes mcx_wish_forget() follows, under the lock, for each
+ * cgroup: one that is just being replaced leaves nothing behind. What counts is read
+ * without.
  */
 #include <linux/cgroup.h>
 #include <linux/memcontrol.h>
 #include <linux/page_counter.h>
 #include <linux/rcupdate.h>
+#include <linux/slab.h>
 #include <linux/spinlock.h>
 
+#include "effect.h"
 #include "events.h"
 #include "mark.h"
 #include "policy_wish.h"
 #include "reclaim.h"
+
+/* What one policy set for one cgroup. */
+struct mcx_wish {
+	struct hlist_node node;
+	u64 policy;	/* its id */
+	unsigned long high;	/* pages; PAGE_COUNTER_MAX: none */
+	unsigned long shed;	/* pages */
+};
+
+/* What counts of all, before and after one was set. */
+struct mcx_wishes {
+	unsigned long old_high;
+	unsigned long high;
+	unsigned long old_shed;
+	unsigned long shed;
+};
 
 /**
  * mcx_wish_init_memcg() - nobody wishes anything at first
@@ -32,41 +53,135 @@
 void mcx_wish_init_memcg(struct mcx_memcg *m)
 {
 	spin_lock_init(&m->policy_lock);
+	INIT_HLIST_HEAD(&m->wishes);
 	m->policy_high = PAGE_COUNTER_MAX;
 }
 
+static void mcx_wish_drop(struct mcx_wish *wish)
+{
+	hlist_del(&wish->node);
+	kfree(wish);
+}
+
 /**
- * mcx_wish_forget() - what a policy set is void
- * @m: the cgroup; the caller has its policy_lock, and wakes who waits there
+ * mcx_wish_free() - free what is left of an object that nobody has any more
+ * @m: the cgroup
  *
  * Context: Any.
  */
-void mcx_wish_forget(struct mcx_memcg *m)
+void mcx_wish_free(struct mcx_memcg *m)
 {
-	lockdep_assert_held(&m->policy_lock);
+	struct hlist_node *next;
+	struct mcx_wish *wish;
 
-	WRITE_ONCE(m->policy_high, PAGE_COUNTER_MAX);
-	WRITE_ONCE(m->policy_shed, 0);
+	hlist_for_each_entry_safe(wish, next, &m->wishes, node)
+		mcx_wish_drop(wish);
 }
 
-/* Returns what it was, or -errno. */
-static long mcx_wish_set(struct mcx_policy *p, struct mcx_memcg *m,
-			 unsigned long *wish, unsigned long nr_pages)
+/* Caller has the policy_lock. */
+static void mcx_wish_sum_up(struct mcx_memcg *m)
+{
+	unsigned long high = PAGE_COUNTER_MAX, shed = 0;
+	struct mcx_wish *wish;
+
+	lockdep_assert_held(&m->policy_lock);
+
+	hlist_for_each_entry(wish, &m->wishes, node) {
+		high = min(high, wish->high);
+		shed = max(shed, wish->shed);
+	}
+	WRITE_ONCE(m->policy_high, high);
+	WRITE_ONCE(m->policy_shed, shed);
+}
+
+/**
+ * mcx_wish_forget() - what those set who have no say any more is void
+ * @m: the cgroup; the caller has its policy_lock, and wakes who waits there
+ * @all: and what the others set
+ *
+ * Context: Any.
+ */
+void mcx_wish_forget(struct mcx_memcg *m, bool all)
+{
+	struct hlist_node *next;
+	struct mcx_wish *wish;
+
+	rcu_read_lock();
+	hlist_for_each_entry_safe(wish, next, &m->wishes, node)
+		if (all || !mcx_effect_has(m, wish->policy))
+			mcx_wish_drop(wish);
+	rcu_read_unlock();
+	mcx_wish_sum_up(m);
+}
+
+/* That of a policy; made, with nothing in it, if need be; or NULL for want of memory. */
+static struct mcx_wish *mcx_wish_of(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	struct mcx_wish *wish;
+
+	lockdep_assert_held(&m->policy_lock);
+
+	hlist_for_each_entry(wish, &m->wishes, node)
+		if (wish->policy == p->id)
+			return wish;
+	/* A few bytes: not worth reclaiming for, while others wait for the lock. */
+	wish = kmalloc(sizeof(*wish), GFP_ATOMIC | __GFP_NOWARN);
+	if (!wish)
+		return NULL;
+	*wish = (struct mcx_wish) {
+		.policy = p->id,
+		.high = PAGE_COUNTER_MAX,
+	};
+	hlist_add_head(&wish->node, &m->wishes);
+	return wish;
+}
+
+/* Has @p a say there? Caller has the policy_lock. */
+static int mcx_wish_may(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	bool has;
+
+	if (READ_ONCE(p->dead))
+		return -ESHUTDOWN;
+	rcu_read_lock();
+	has = mcx_effect_has(m, p->id);
+	rcu_read_unlock();
+	if (!has)
+		return -EPERM;
+	return mcx_memcg_managed(m) ? 0 : -ENOENT;
+}
+
+/* One of the two that are pages of struct mcx_wish, at @offset there. */
+static int mcx_wish_set_locked(struct mcx_policy *p, struct mcx_memcg *m,
+			       size_t offset, unsigned long nr_pages)
+{
+	int ret = mcx_wish_may(p, m);
+	struct mcx_wish *wish;
+
+	if (ret)
+		return ret;
+	wish = mcx_wish_of(p, m);
+	if (!wish)
+		return -ENOMEM;
+	*(unsigned long *)((void *)wish + offset) = nr_pages;
+	if (wish->high == PAGE_COUNTER_MAX && !wish->shed)
+		mcx_wish_drop(wish);
+	mcx_wish_sum_up(m);
+	return 0;
+}
+
+static int mcx_wish_set(struct mcx_policy *p, struct mcx_memcg *m, size_t offset,
+			unsigned long nr_pages, struct mcx_wishes *all)
 {
 	unsigned long flags;
-	long ret;
+	int ret;
 
 	spin_lock_irqsave(&m->policy_lock, flags);
-	if (READ_ONCE(p->dead)) {
-		ret = -ESHUTDOWN;
-	} else if (rcu_access_pointer(m->policy) != p) {
-		ret = -EPERM;
-	} else if (!mcx_memcg_managed(m)) {
-		ret = -ENOENT;
-	} else {
-		ret = *wish;
-		WRITE_ONCE(*wish, nr_pages);
-	}
+	all->old_high = m->policy_high;
+	all->old_shed = m->policy_shed;
+	ret = mcx_wish_set_locked(p, m, offset, nr_pages);
+	all->high = m->policy_high;
+	all->shed = m->policy_shed;
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 	return ret;
 }
@@ -78,19 +193,21 @@ static long mcx_wish_set(struct mcx_policy *p, struct mcx_memcg *m,
  * @nr_pages: PAGE_COUNTER_MAX: none
  *
  * Context: Process, with a reference to @m.
- * Return: 0; -EPERM: it is not @p that is in effect there; -ENOENT: the cgroup is not
- * managed; -ESHUTDOWN: @p was ejected.
+ * Return: 0; -EPERM: @p is not in effect there; -ENOENT: the cgroup is not managed;
+ * -ESHUTDOWN: @p was ejected; -ENOMEM.
  */
 int mcx_wish_high(struct mcx_policy *p, struct mcx_memcg *m,
 		  unsigned long nr_pages)
 {
-	long old = mcx_wish_set(p, m, &m->policy_high, nr_pages);
+	struct mcx_wishes all;
+	int ret = mcx_wish_set(p, m, offsetof(struct mcx_wish, high), nr_pages,
+			       &all);
 
-	if (old < 0)
-		return old;
-	if (nr_pages > old)
+	if (ret)
+		return ret;
+	if (all.high > all.old_high)
 		mcx_memcg_wake(m);
-	if (nr_pages >= old)
+	if (all.high >= all.old_high)
 		return 0;
 	/* Pairs with mcx_done() and mcx_idle(): limit and bit, bit and limit. */
 	smp_mb();
@@ -112,22 +229,37 @@ int mcx_wish_high(struct mcx_policy *p, struct mcx_memcg *m,
 int mcx_wish_shed(struct mcx_policy *p, struct mcx_memcg *m,
 		  unsigned long nr_pages)
 {
-	long old = mcx_wish_set(p, m, &m->policy_shed, nr_pages);
+	struct mcx_wishes all;
+	int ret = mcx_wish_set(p, m, offsetof(struct mcx_wish, shed), nr_pages,
+			       &all);
 
-	if (old < 0)
-		return old;
 	/* A larger one is news. */
-	if (nr_pages > old) {
+	if (!ret && all.shed > all.old_shed) {
 		mcx_stat_inc(m, shed);
 		mcx_events_notify(m);
 	}
-	return 0;
+	return ret;
+}
+
+/* May @p end the delays of who waits there? Not what one above it may have said. Under RCU. */
+static bool mcx_wish_may_wake(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	struct mcx_policy *q;
+	bool found = false;
+
+	mcx_for_each_policy(q, m) {
+		if (found && READ_ONCE(q->delays))
+			return false;
+		found |= q == p;
+	}
+	return found;
 }
 
 /**
  * mcx_wish_wake() - a policy lets go whoever waits for the delays it said
  * @p: the policy
- * @memcg: in that cgroup and all below it where @p is in effect
+ * @memcg: in that cgroup and all below it where @p is in effect, and no policy above it has
+ *	said delays
  *
  * Who waits for memory looks again whether it has to.
  *
@@ -144,7 +276,7 @@ unsigned int mcx_wish_wake(struct mcx_policy *p, struct mem_cgroup *memcg)
 		struct mem_cgroup *at = mem_cgroup_from_css(css);
 		struct mcx_memcg *m = mcx_memcg_find(&at->memory);
 
-		if (!m || rcu_access_pointer(m->policy) != p)
+		if (!m || !mcx_wish_may_wake(p, m))
 			continue;
 		/* Of several at once one may be lost: they mean the same. */
 		WRITE_ONCE(m->wakes, READ_ONCE(m->wakes) + 1);

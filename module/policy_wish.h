@@ -5,7 +5,8 @@
 #include "state.h"
 
 void mcx_wish_init_memcg(struct mcx_memcg *m);
-void mcx_wish_forget(struct mcx_memcg *m);
+void mcx_wish_free(struct mcx_memcg *m);
+void mcx_wish_forget(struct mcx_memcg *m, bool all);
 int mcx_wish_high(struct mcx_policy *p, struct mcx_memcg *m,
 		  unsigned long nr_pages);
 int mcx_wish_shed(struct mcx_policy *p, struct mcx_memcg *m,

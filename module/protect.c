@@ -34,6 +34,7 @@
 #include <linux/rcupdate.h>
 
 #include "call.h"
+#include "effect.h"
 #include "feature.h"
 #include "hooks.h"
 #include "mark.h"
@@ -53,16 +54,23 @@ struct mcx_visit {
 	struct page_counter *counter;
 };
 
-/* Is that the limit of the policy's cgroup, or one below, or the machine itself? */
-static bool mcx_protect_may_starve(struct mcx_memcg *m, struct page_counter *root)
-{
-	struct mem_cgroup *limited = container_of(root, struct mem_cgroup, memory);
-	struct mcx_policy *p = rcu_dereference(m->policy);
-	struct mcx_memcg *at = p ? READ_ONCE(p->at) : NULL;
+/* Which of the policies that have below_min have a say in that. */
+enum mcx_say { MCX_SAY_NONE, MCX_SAY_SOME, MCX_SAY_ALL };
 
-	if (!limited->css.parent)
-		return true;
-	return at && mem_cgroup_is_descendant(limited, at->memcg);
+static enum mcx_say mcx_protect_say(struct mcx_memcg *m, struct mem_cgroup *limited)
+{
+	unsigned int nr = 0, may = 0;
+	struct mcx_policy *p;
+
+	mcx_for_each_policy(p, m) {
+		if (!p->ops->below_min)
+			continue;
+		nr++;
+		may += mcx_call_may_starve(p, limited);
+	}
+	if (!may)
+		return MCX_SAY_NONE;
+	return may == nr ? MCX_SAY_ALL : MCX_SAY_SOME;
 }
 
 /* Returns not 0 if what comes back does not matter. */
@@ -93,19 +101,20 @@ static unsigned long mcx_protect_raise(unsigned long protection,
 
 /*
  * One of emin and elow, which the kernel has just worked out. Another CPU may be about to
- * read it: while the policy is asked it is what the policy said last.
+ * read it: while policies are asked it is what they said last, if it was the same ones
+ * (@same).
  */
-static void mcx_protect_one(struct mcx_memcg *m, unsigned long *protection,
-			    enum mcx_memcg_flag kept,
+static void mcx_protect_one(struct mcx_memcg *m, struct mem_cgroup *limited, bool same,
+			    unsigned long *protection, enum mcx_memcg_flag kept,
 			    bool (*ask)(struct mcx_memcg *m, unsigned long protection,
-					unsigned long usage))
+					unsigned long usage, struct mem_cgroup *limited))
 {
 	unsigned long usage = page_counter_read(m->counter);
 	unsigned long own = READ_ONCE(*protection);
 
-	if (test_bit(kept, &m->flags))
+	if (same && test_bit(kept, &m->flags))
 		WRITE_ONCE(*protection, mcx_protect_raise(own, usage));
-	if (ask(m, own, usage)) {
+	if (ask(m, own, usage, limited)) {
 		set_bit(kept, &m->flags);
 		WRITE_ONCE(*protection, mcx_protect_raise(own, usage));
 	} else if (test_and_clear_bit(kept, &m->flags)) {
@@ -146,6 +155,8 @@ static int mcx_protect_return(struct kretprobe_instance *ri, struct pt_regs *reg
 {
 	struct mcx_visit *visit = (void *)ri->data;
 	struct page_counter *counter = visit->counter;
+	struct mem_cgroup *limited;
+	enum mcx_say say;
 	struct mcx_memcg *m;
 
 	if (mcx_protect_paused())
@@ -153,10 +164,12 @@ static int mcx_protect_return(struct kretprobe_instance *ri, struct pt_regs *reg
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
 	if (m) {
-		if (mcx_protect_may_starve(m, visit->root))
-			mcx_protect_one(m, &counter->emin, MCX_KEPT_MIN,
-					mcx_call_below_min);
-		mcx_protect_one(m, &counter->elow, MCX_KEPT_LOW,
+		limited = container_of(visit->root, struct mem_cgroup, memory);
+		say = mcx_protect_say(m, limited);
+		if (say != MCX_SAY_NONE)
+			mcx_protect_one(m, limited, say == MCX_SAY_ALL, &counter->emin,
+					MCX_KEPT_MIN, mcx_call_below_min);
+		mcx_protect_one(m, limited, true, &counter->elow, MCX_KEPT_LOW,
 				mcx_call_below_low);
 	}
 	rcu_read_unlock();

@@ -26,6 +26,7 @@
 #include <linux/wait.h>
 
 #include "cpu.h"
+#include "effect.h"
 #include "errand.h"
 #include "mark.h"
 #include "policy_life.h"
@@ -147,9 +148,38 @@ struct mcx_policy *mcx_runner_policy(void)
  * What is asked of it.
  */
 
-/* Have the policy's reclaim called for @m. Under RCU. */
-static void mcx_runner_ask(struct mcx_runner *r, struct mcx_memcg *m)
+/* Of the policies in effect the nearest that has such a member. Under RCU. */
+static struct mcx_policy *mcx_runner_whose(struct mcx_memcg *m)
 {
+	struct mcx_policy *p;
+
+	mcx_for_each_policy(p, m) {
+		if (p->ops->reclaim)
+			return p;
+	}
+	return NULL;
+}
+
+/* What counts is what @p says from now on: so long it sees to @m. */
+static void mcx_runner_leave(struct mcx_policy *p, struct mcx_memcg *m,
+			     unsigned long time)
+{
+	WRITE_ONCE(m->left_by, p->id);
+	WRITE_ONCE(m->left_until, jiffies + time);
+}
+
+/* Has it said no, since the workers began? */
+static bool mcx_runner_declined(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	return test_bit(MCX_DECLINED, &m->flags) &&
+	       READ_ONCE(m->left_by) == p->id;
+}
+
+/* Have its reclaim called for @m. Under RCU. */
+static void mcx_runner_ask(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	struct mcx_runner *r = &p->runner;
+
 	if (test_bit(MCX_ASKED, &m->flags) || mcx_runner_left(m) ||
 	    test_and_set_bit(MCX_ASKED, &m->flags))
 		return;
@@ -157,9 +187,9 @@ static void mcx_runner_ask(struct mcx_runner *r, struct mcx_memcg *m)
 	if (r->closed || !mcx_memcg_tryget(m)) {
 		clear_bit(MCX_ASKED, &m->flags);
 	} else {
-		/* It has a moment to answer, unless it has said no. */
-		if (!test_bit(MCX_DECLINED, &m->flags))
-			WRITE_ONCE(m->left_until, jiffies + MCX_ANSWER_TIME);
+		/* It has a moment to answer. */
+		if (!mcx_runner_declined(p, m))
+			mcx_runner_leave(p, m, MCX_ANSWER_TIME);
 		list_add_tail(&m->asked, &r->asked);
 	}
 	spin_unlock(&r->lock);
@@ -167,8 +197,10 @@ static void mcx_runner_ask(struct mcx_runner *r, struct mcx_memcg *m)
 }
 
 /**
- * mcx_runner_left() - for how long do the workers leave a cgroup to the policy
+ * mcx_runner_left() - for how long do the workers leave a cgroup to a policy
  * @m: the cgroup
+ *
+ * What another policy said than the one that would be asked now is void.
  *
  * Context: Any.
  * Return: jiffies, a few at most, since tasks may have come to the pacing mark by then;
@@ -177,30 +209,24 @@ static void mcx_runner_ask(struct mcx_runner *r, struct mcx_memcg *m)
 unsigned long mcx_runner_left(struct mcx_memcg *m)
 {
 	long left = READ_ONCE(m->left_until) - jiffies;
+	struct mcx_policy *p;
 
-	return left > 0 ? min_t(unsigned long, left, MCX_ANSWER_TIME) : 0;
+	if (left <= 0)
+		return 0;
+	rcu_read_lock();
+	p = mcx_runner_whose(m);
+	if (!p || p->id != READ_ONCE(m->left_by))
+		left = 0;
+	rcu_read_unlock();
+	return min_t(unsigned long, left, MCX_ANSWER_TIME);
 }
 
 /**
- * mcx_runner_forget() - another policy is in effect: what the last one said is void
- * @m: the cgroup; the caller has its policy_lock
- *
- * Context: Any.
- */
-void mcx_runner_forget(struct mcx_memcg *m)
-{
-	lockdep_assert_held(&m->policy_lock);
-
-	clear_bit(MCX_DECLINED, &m->flags);
-	WRITE_ONCE(m->left_until, jiffies);
-}
-
-/**
- * mcx_runner_reclaims() - does the policy in effect see to a cgroup, so that the workers
- *	leave it alone
+ * mcx_runner_reclaims() - does a policy see to a cgroup, so that the workers leave it alone
  * @m: the cgroup, above its wake mark
  *
- * Only below the pacing mark: where tasks begin to wait the workers help.
+ * Of several the nearest one is asked: two would free it twice. Only below the pacing
+ * mark: where tasks begin to wait the workers help.
  *
  * Context: Process.
  * Return: true if so, for now; in any case it is asked to.
@@ -208,16 +234,13 @@ void mcx_runner_forget(struct mcx_memcg *m)
 bool mcx_runner_reclaims(struct mcx_memcg *m)
 {
 	struct mcx_policy *p;
-	bool asked = false;
 
 	rcu_read_lock();
-	p = rcu_dereference(m->policy);
-	if (p && p->ops->reclaim && !READ_ONCE(p->dead)) {
-		mcx_runner_ask(&p->runner, m);
-		asked = true;
-	}
+	p = mcx_runner_whose(m);
+	if (p)
+		mcx_runner_ask(p, m);
 	rcu_read_unlock();
-	if (!asked || !mcx_runner_left(m))
+	if (!p || !mcx_runner_left(m))
 		return false;
 	/* Batch threads wait from the wake mark on; one that just begins to is seen next time. */
 	return !waitqueue_active(&m->batch_waiters) &&
@@ -241,7 +264,12 @@ static struct mcx_memcg *mcx_runner_next(struct mcx_runner *r)
 /* Does the policy still have a say in it? */
 static bool mcx_runner_serves(struct mcx_policy *p, struct mcx_memcg *m)
 {
-	return !READ_ONCE(p->dead) && rcu_access_pointer(m->policy) == p;
+	bool serves;
+
+	rcu_read_lock();
+	serves = mcx_runner_whose(m) == p;
+	rcu_read_unlock();
+	return serves;
 }
 
 /* Nobody asks any more, or waits for an answer. */
@@ -329,19 +357,16 @@ static void mcx_runner_tick(struct mcx_policy *p)
 	r->tick_at = jiffies + max(msecs_to_jiffies(ms), jiffies - began);
 }
 
-/* How long it sees to @m. That counts if it still has a say; see mcx_runner_forget(). */
+/* How long it sees to @m. */
 static void mcx_runner_answer(struct mcx_policy *p, struct mcx_memcg *m,
 			      unsigned int ms)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&m->policy_lock, flags);
-	if (mcx_runner_serves(p, m)) {
-		if (!ms)
-			set_bit(MCX_DECLINED, &m->flags);
-		WRITE_ONCE(m->left_until, jiffies + msecs_to_jiffies(ms));
-	}
-	spin_unlock_irqrestore(&m->policy_lock, flags);
+	/* Another one may have been asked meanwhile, and answered. */
+	if (!mcx_runner_serves(p, m))
+		return;
+	mcx_runner_leave(p, m, msecs_to_jiffies(ms));
+	if (!ms)
+		set_bit(MCX_DECLINED, &m->flags);
 }
 
 /* Asks it. */

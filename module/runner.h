@@ -10,7 +10,6 @@ void mcx_runner_go(struct mcx_policy *p);
 void mcx_runner_stop(struct mcx_policy *p);
 struct mcx_policy *mcx_runner_policy(void);
 unsigned long mcx_runner_left(struct mcx_memcg *m);
-void mcx_runner_forget(struct mcx_memcg *m);
 bool mcx_runner_reclaims(struct mcx_memcg *m);
 long mcx_runner_free(struct mcx_policy *p, struct mem_cgroup *memcg,
 		     unsigned long nr_pages, int swappiness);

@@ -56,6 +56,7 @@ static LIST_HEAD(all_memcgs);
 /* Of its own: most of 512 bytes would be lost in the next size of kmalloc(). */
 static struct kmem_cache *memcg_cache;
 static unsigned int walk_nr;
+static u64 last_chain;
 
 /*
  * Of fixed size on purpose. A lookup in a bucket that an rhashtable is moving
@@ -105,6 +106,7 @@ static void mcx_memcg_free(struct rcu_head *rcu)
 {
 	struct mcx_memcg *m = container_of(rcu, struct mcx_memcg, rcu);
 
+	mcx_wish_free(m);
 	css_put(&m->memcg->css);
 	free_percpu(m->stat);
 	kmem_cache_free(memcg_cache, m);
@@ -290,31 +292,65 @@ static bool mcx_reached_from_above(struct mcx_memcg *m)
 	return m;
 }
 
-/* In one go: what the new one says at once counts, and no more what the last one did. */
+/* The next policy for what is attached right below @parent. */
+static struct mcx_policy *mcx_policy_above(struct mcx_memcg *parent)
+{
+	struct mcx_policy *p;
+
+	if (!parent)
+		return NULL;
+	p = rcu_dereference_protected(parent->policy,
+				      lockdep_is_held(&state_mutex));
+	/* Which would be overridden: but not those above it. */
+	if (p && !(p->ops->flags & BPF_F_ALLOW_MULTI))
+		p = rcu_dereference_protected(p->above,
+					      lockdep_is_held(&state_mutex));
+	return p;
+}
+
+/* Work out who is asked after @p. */
+static void mcx_policy_derive(struct mcx_policy *p, struct mcx_memcg *parent)
+{
+	struct mcx_policy *above = mcx_policy_above(parent);
+	u64 chain = above ? above->chain : 0;
+
+	if (p->chain && above == rcu_access_pointer(p->above) &&
+	    chain == p->above_chain)
+		return;
+	rcu_assign_pointer(p->above, above);
+	p->above_chain = chain;
+	p->chain = ++last_chain;
+}
+
+/* In one go: what a new one says at once counts, and no more what the last one did. */
 static void mcx_memcg_set_policy(struct mcx_memcg *m, struct mcx_policy *p)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&m->policy_lock, flags);
 	rcu_assign_pointer(m->policy, p);
-	mcx_runner_forget(m);
-	mcx_wish_forget(m);
+	mcx_wish_forget(m, false);
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 
-/* The policy in effect: the nearest that lives. */
+/* The first policy in effect: the nearest that lives. */
 static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 				    struct mcx_memcg *parent)
 {
 	struct mcx_policy *p = m->attached;
+	u64 chain;
 
 	if (p && READ_ONCE(p->dead))
 		p = NULL;
-	if (!p && parent)
+	if (p)
+		mcx_policy_derive(p, parent);
+	else if (parent)
 		p = rcu_dereference_protected(parent->policy,
 					      lockdep_is_held(&state_mutex));
-	if (p == rcu_access_pointer(m->policy))
+	chain = p ? p->chain : 0;
+	if (p == rcu_access_pointer(m->policy) && chain == m->chain)
 		return;
+	m->chain = chain;
 	mcx_memcg_set_policy(m, p);
 	mcx_protect_drop(m);
 	/* Who waits for what the last one said. */
@@ -328,7 +364,7 @@ static void mcx_memcg_unmanage(struct mcx_memcg *m)
 	/* Else it would be as the policy wished when it is managed once more. */
 	spin_lock_irqsave(&m->policy_lock, flags);
 	clear_bit(MCX_MANAGED, &m->flags);
-	mcx_wish_forget(m);
+	mcx_wish_forget(m, true);
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 	mcx_reclaim_renew(m);
 	mcx_memcg_wake(m);
@@ -756,25 +792,65 @@ struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg)
 	return conf;
 }
 
-/* As for cgroup programs: who is attached above, and lives, must allow it. */
+/* What the live policy of one cgroup allows; -1: there is none. */
+static int mcx_allows(struct cgroup_subsys_state *css)
+{
+	struct mcx_memcg *m = mcx_memcg_locked(mem_cgroup_from_css(css));
+
+	return m && m->attached && !READ_ONCE(m->attached->dead) ?
+		m->attached->ops->flags : -1;
+}
+
+/*
+ * Whoever is attached above, and lives, must allow it. Of cgroup programs only the nearest
+ * has to; these may have been attached above it later, and mean it, too.
+ */
 static int mcx_allowed_above(struct mem_cgroup *memcg)
 {
 	struct cgroup_subsys_state *css;
-	struct mcx_memcg *m;
+
+	for (css = memcg->css.parent; css; css = css->parent)
+		if (!mcx_allows(css))
+			return -EPERM;
+	return 0;
+}
+
+/* How many policies above one are asked, too. */
+static unsigned int mcx_chain_above(struct mem_cgroup *memcg)
+{
+	struct cgroup_subsys_state *css;
+	unsigned int n = 0;
+	int flags;
 
 	for (css = memcg->css.parent; css; css = css->parent) {
-		m = mcx_memcg_locked(mem_cgroup_from_css(css));
-		if (m && m->attached && !READ_ONCE(m->attached->dead) &&
-		    !(m->attached->ops->flags & BPF_F_ALLOW_OVERRIDE))
-			return -EPERM;
+		flags = mcx_allows(css);
+		n += flags > 0 && flags & BPF_F_ALLOW_MULTI;
 	}
+	return n;
+}
+
+/* Each is asked about each batch, so there cannot be any number of them. */
+static int mcx_chains_fit(struct mem_cgroup *memcg, const struct mcx_policy *p)
+{
+	struct mcx_memcg *m;
+
+	if (mcx_chain_above(memcg) + 1 > MCX_CHAIN_MAX)
+		return -E2BIG;
+	if (!(p->ops->flags & BPF_F_ALLOW_MULTI))
+		return 0;
+	list_for_each_entry(m, &all_memcgs, all)
+		if (m->attached && !READ_ONCE(m->attached->dead) &&
+		    m->memcg != memcg && !mcx_memcg_gone(m) &&
+		    mem_cgroup_is_descendant(m->memcg, memcg) &&
+		    mcx_chain_above(m->memcg) + 2 > MCX_CHAIN_MAX)
+			return -E2BIG;
 	return 0;
 }
 
 /*
- * A live one above or beside it was asked already. One that is over has no say in what is
- * attached above it, so that taking its place is like attaching anew; and what people
- * ejected by hand stays so until its link is closed.
+ * A live one above or beside it was asked when @old was attached. One that is over has no
+ * say in what is attached above it, so that taking its place is like attaching anew; and
+ * what people ejected by hand stays so until its link is closed.
  */
 static int mcx_may_replace(struct mcx_policy *old)
 {
@@ -787,17 +863,27 @@ static int mcx_may_replace(struct mcx_policy *old)
 	return dead ? mcx_allowed_above(old->at->memcg) : 0;
 }
 
-static int mcx_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old)
+/* It makes no chain longer that is as long already with the one that it replaces. */
+static bool mcx_was_in_chains(const struct mcx_policy *old)
+{
+	return old && !READ_ONCE(old->dead) &&
+	       old->ops->flags & BPF_F_ALLOW_MULTI;
+}
+
+static int mcx_may_attach(struct mem_cgroup *memcg, const struct mcx_policy *p,
+			  struct mcx_policy *old)
 {
 	struct mcx_memcg *m = mcx_memcg_locked(memcg);
+	int ret;
 
-	if (old)
-		return mcx_may_replace(old);
-	if (!mcx_hooks_possible())
+	if (!old && !mcx_hooks_possible())
 		return -EOPNOTSUPP;
-	if (m && m->attached)
+	if (!old && m && m->attached)
 		return -EBUSY;
-	return mcx_allowed_above(memcg);
+	ret = old ? mcx_may_replace(old) : mcx_allowed_above(memcg);
+	if (ret || mcx_was_in_chains(old))
+		return ret;
+	return mcx_chains_fit(memcg, p);
 }
 
 static int mcx_state_attach_locked(struct mem_cgroup *memcg,
@@ -808,7 +894,7 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 
 	/* A reset was before this. */
 	mcx_apply_resets();
-	ret = mcx_may_attach(memcg, old);
+	ret = mcx_may_attach(memcg, p, old);
 	if (ret)
 		return ret;
 	m = old ? old->at : mcx_memcg_get_locked(memcg);
@@ -826,18 +912,20 @@ static int mcx_state_attach_locked(struct mem_cgroup *memcg,
 /**
  * mcx_state_may_attach() - would a policy be refused here
  * @memcg: the cgroup
+ * @p: the policy
  * @old: the one that is there and shall be replaced, or NULL
  *
  * Context: Process. May sleep.
  * Return: as mcx_state_attach(), which may fail all the same.
  */
-int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old)
+int mcx_state_may_attach(struct mem_cgroup *memcg, const struct mcx_policy *p,
+			 struct mcx_policy *old)
 {
 	int ret;
 
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
-	ret = mcx_may_attach(memcg, old);
+	ret = mcx_may_attach(memcg, p, old);
 	mutex_unlock(&state_mutex);
 	return ret;
 }
@@ -853,8 +941,8 @@ int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old)
  *
  * Context: Process. May sleep.
  * Return: 0; -EBUSY, there is one already; -EPERM, one above does not allow it, or @old
- * was ejected by hand; -ENODEV, the cgroup is going; -ENOMEM; -EINTR; -EOPNOTSUPP if this
- * kernel lacks what that needs.
+ * was ejected by hand; -E2BIG, too many would be asked; -ENODEV, the cgroup is going;
+ * -ENOMEM; -EINTR; -EOPNOTSUPP if this kernel lacks what that needs.
  */
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,
 		     struct mcx_policy *old)

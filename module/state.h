@@ -148,6 +148,9 @@ struct mcx_runner {
 	unsigned long began;
 };
 
+/* So many policies may be in effect for one cgroup. */
+#define MCX_CHAIN_MAX	8
+
 /**
  * struct mcx_policy - an attached policy
  * @ops: its members; valid until its link is gone
@@ -158,7 +161,13 @@ struct mcx_runner {
  * @stat: counters
  * @at: object of the cgroup it is attached to, NULL once that is gone; state
  *	mutex
+ * @above: the next one that is asked after it, see effect.h; state mutex for writing, RCU
+ *	for reading
+ * @chain: a number that it and those above have, until one of them is another; state
+ *	mutex
+ * @above_chain: that of @above
  * @settled: cgroups that come from now on are news to it
+ * @delays: it had somebody wait, since it was attached
  * @id: number of its own, for people and tools
  * @cgroup_id: where it was attached
  * @ejects: how often all were ejected by hand before it was made
@@ -181,7 +190,11 @@ struct mcx_policy {
 	struct mcx_policy_stat __percpu *stat;
 
 	struct mcx_memcg *at;
+	struct mcx_policy __rcu *above;
+	u64 chain;
+	u64 above_chain;
 	bool settled;
+	bool delays;
 	u64 id;
 	u64 cgroup_id;
 	int ejects;
@@ -329,8 +342,9 @@ struct mcx_budget {
  * @counter: &@memcg->memory, the key by which the charge hook finds us
  * @flags: enum mcx_memcg_flag
  * @up: nearest managed ancestor; RCU
- * @policy: the policy in effect, of this cgroup or the nearest ancestor; RCU
- * @policy_high: pages; what that policy sets as memory.high; policy_wish.c
+ * @policy: the first policy in effect, of this cgroup or the nearest ancestor; RCU, see
+ *	effect.h
+ * @policy_high: pages; what policies set as memory.high, the lowest; policy_wish.c
  * @burst: pages by which usage was seen to pass the pacing mark before its
  *	tasks could be held; see adapt.c for this and what follows
  * @doubt: quarters of @burst that are kept free besides
@@ -360,11 +374,13 @@ struct mcx_budget {
  * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
- * @policy_lock: for writing @policy_high, @policy_shed and @left_until, so that who is
- *	in effect no more writes none of them
- * @policy_shed: pages; what that policy asks to be given back
+ * @policy_lock: for writing @wishes, @policy_high and @policy_shed, so that who is in
+ *	effect no more writes none of them
+ * @wishes: what each policy in effect set
+ * @policy_shed: pages; what they ask to be given back, the largest
  * @wakes: changes when a policy ends its delays
  * @attached: policy attached to this cgroup itself; state mutex
+ * @chain: that of @policy, when it was looked at last; state mutex
  * @inherit: descendants are managed too; state mutex
  * @seen: last walk that met it; state mutex
  * @kick: hook -> irq_work
@@ -388,7 +404,8 @@ struct mcx_budget {
  * @kicked_at: when the workers were asked to reclaim; 0: they have begun
  * @sampled_at: ns, last sample
  * @asked: in the list of a policy's runner
- * @left_until: jiffies until which the workers leave it to that policy
+ * @left_by: id of the policy that was asked to reclaim last
+ * @left_until: jiffies until which the workers leave it to that one
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
@@ -428,10 +445,12 @@ struct mcx_memcg {
 	u32 level;
 	unsigned long max_events;
 	enum mcx_enable own;
-	spinlock_t policy_lock;	/* who is in effect, and what it says */
+	spinlock_t policy_lock;	/* who is in effect, and what they say */
+	struct hlist_head wishes;
 	unsigned long policy_shed;
 	unsigned int wakes;
 	struct mcx_policy *attached;
+	u64 chain;
 	bool inherit;
 	unsigned int seen;
 
@@ -457,6 +476,7 @@ struct mcx_memcg {
 	u64 sampled_at;
 
 	struct list_head asked;
+	u64 left_by;
 	unsigned long left_until;
 
 	struct llist_node notify;
@@ -484,7 +504,8 @@ enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
 int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 			bool privileged);
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
-int mcx_state_may_attach(struct mem_cgroup *memcg, struct mcx_policy *old);
+int mcx_state_may_attach(struct mem_cgroup *memcg, const struct mcx_policy *p,
+			 struct mcx_policy *old);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,
 		     struct mcx_policy *old);
 void mcx_state_detach(struct mcx_policy *p);

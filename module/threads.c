@@ -420,12 +420,14 @@ void mcx_threads_forget_policy(u64 id)
 
 /*
  * May that be said where @old was? Whoever owns a cgroup further down can neither take
- * back what was said above it nor make less of batch. Under RCU.
+ * back what was said above it nor make less of batch; a policy can change nothing of it.
+ * Under RCU.
  */
 static bool mcx_word_may(struct task_struct *task, const struct mcx_word *old,
-			 const struct mcx_word *word)
+			 const struct mcx_word *word, enum mcx_source by)
 {
 	struct cgroup_subsys_state *css = &mem_cgroup_from_task(task)->css;
+	bool inner;
 
 	/* What a policy said that has been replaced comes late. */
 	if (old->css == word->css)
@@ -437,8 +439,8 @@ static bool mcx_word_may(struct task_struct *task, const struct mcx_word *old,
 	/* Which of the two comes first on the way up? */
 	while (css && css->serial_nr != old->css && css->serial_nr != word->css)
 		css = css->parent;
-	return old->class != MCX_CLASS_BATCH ||
-	       (css && css->serial_nr == old->css);
+	inner = css && css->serial_nr == old->css;
+	return inner || (by != MCX_BY_POLICY && old->class != MCX_CLASS_BATCH);
 }
 
 /*
@@ -458,7 +460,7 @@ static int mcx_thread_say(struct mcx_thread *new, enum mcx_source by)
 		return 1;
 	}
 	rcu_read_lock();
-	if (mcx_word_may(t->task, &t->said[by], word)) {
+	if (mcx_word_may(t->task, &t->said[by], word, by)) {
 		WRITE_ONCE(t->said[by].css, word->css);
 		t->said[by].policy = word->policy;
 		WRITE_ONCE(t->said[by].class, word->class);

@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "cpu.h"
 #include "credit.h"
+#include "effect.h"
 #include "events.h"
 #include "hooks.h"
 #include "mark.h"
@@ -239,21 +240,24 @@ static notrace bool mcx_must_not_defer(struct mcx_memcg *own,
  * A policy has a say about limits at or below its cgroup. Is one above it passed
  * that nobody manages? Under RCU.
  */
-static notrace bool mcx_policy_outranked(struct mcx_memcg *own)
+static notrace bool mcx_policy_outranked(struct mcx_policy *p)
 {
-	struct mcx_policy *p = rcu_dereference(own->policy);
-	struct mcx_memcg *at = p ? READ_ONCE(p->at) : NULL;
+	struct mcx_memcg *at = READ_ONCE(p->at);
 	struct cgroup_subsys_state *parent;
 
-	parent = at ? at->memcg->css.parent : NULL;
+	/* It is just being detached. */
+	if (!at)
+		return true;
+	parent = at->memcg->css.parent;
 	return parent && !mcx_throttle_all_ours(mem_cgroup_from_css(parent));
 }
 
-/* Does the policy want this inline call put off? Under RCU. */
+/* Does a policy want this inline call put off that has a say in it? Under RCU. */
 static notrace bool mcx_policy_defers(struct mcx_memcg *own, gfp_t gfp_mask)
 {
-	return mcx_call_high_policy(own, gfp_mask) &
-	       BPF_MEMCG_HIGH_DEFER_INLINE && !mcx_policy_outranked(own);
+	struct mcx_policy *p = mcx_call_high_policy(own, gfp_mask);
+
+	return p && !mcx_policy_outranked(p);
 }
 
 /*
@@ -591,9 +595,18 @@ static unsigned int mcx_debt_left(unsigned int debt, unsigned long nr_pages)
 				  max(nr_pages, MCX_BATCH);
 }
 
-static bool mcx_has_policy(struct mcx_memcg *m)
+/* Is a policy in effect that may have said a delay? */
+static bool mcx_has_delays(struct mcx_memcg *m)
 {
-	return rcu_access_pointer(m->policy);
+	struct mcx_policy *p;
+	bool any = false;
+
+	rcu_read_lock();
+	mcx_for_each_policy(p, m) {
+		any |= READ_ONCE(p->delays);
+	}
+	rcu_read_unlock();
+	return any;
 }
 
 /* The object of current's own cgroup, managed or not, with a reference. */
@@ -695,7 +708,7 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 {
 	const struct mcx_due due = {
-		&own->waiters, mcx_has_policy, &own->owner_skip_delay, true,
+		&own->waiters, mcx_has_delays, &own->owner_skip_delay, true,
 		READ_ONCE(own->wakes)
 	};
 

@@ -73,7 +73,7 @@ struct policy_option {
  * @pin: --pin
  * @sets: each --set
  * @nr_sets: how many
- * @override: --override
+ * @below: --override or --multi: that flag of the policy, 0 for neither
  * @interval: -i, in seconds
  */
 struct policy_request {
@@ -82,7 +82,7 @@ struct policy_request {
 	const char *pin;
 	const char **sets;
 	int nr_sets;
-	bool override;
+	uint32_t below;
 	double interval;
 };
 

@@ -32,7 +32,7 @@ static int explain(const struct policy *p, int error)
 {
 	switch (error) {
 	case EPERM:
-		return err_set("the policy of a cgroup above %s allows none below; unload that one, or load it with --override; see: mcxctl list",
+		return err_set("the policy of a cgroup above %s allows none below; unload that one, or load it with --override or --multi; see: mcxctl list",
 			       p->cgroup);
 	case EBUSY:
 		return explain_busy(p);
@@ -45,6 +45,9 @@ static int explain(const struct policy *p, int error)
 	case EINVAL:
 		return err_set("the module refuses its name, flags or timeout_ms; see: dmesg | grep "
 			       MODULE);
+	case E2BIG:
+		return err_set("too many policies would be asked about one cgroup, above or below %s; load one of them with --override instead of --multi; see: mcxctl list",
+			       p->cgroup);
 	case EAGAIN:
 		return err_set("it was ejected from %s for errors again and again and has to wait for a moment: dmesg | grep "
 			       MODULE " says how long, and mcxctl list why it was; or, if it is mended, run: echo 0 > /sys/module/"

@@ -18,6 +18,7 @@ enum {
 	OPT_INTERVAL = 'i',
 	OPT_SET = 0x100,
 	OPT_OVERRIDE,
+	OPT_MULTI,
 	OPT_PIN,
 };
 
@@ -31,7 +32,9 @@ struct policy_request request = { .interval = 1 };
 	{ "set", OPT_SET, "OPTION=VALUE", 0, \
 	  "Set an option of the policy; see: mcxctl show FILE.bpf.o", 0 }, \
 	{ "override", OPT_OVERRIDE, NULL, 0, \
-	  "Let cgroups below have policies of their own instead", 0 }
+	  "Let cgroups below have policies of their own instead", 0 }, \
+	{ "multi", OPT_MULTI, NULL, 0, \
+	  "Let cgroups below have policies of their own besides", 0 }
 
 const struct argp_option load_options[] = {
 	POLICY_OPTIONS,
@@ -56,6 +59,13 @@ static void add_set(const char *arg, struct argp_state *state)
 	request.sets[request.nr_sets++] = arg;
 }
 
+static void add_below(uint32_t flag, struct argp_state *state)
+{
+	if (request.below && request.below != flag)
+		argp_error(state, "--override and --multi exclude each other");
+	request.below = flag;
+}
+
 /**
  * request_parse - options of load and run
  * @key: the option
@@ -77,7 +87,10 @@ error_t request_parse(int key, char *arg, struct argp_state *state)
 		add_set(arg, state);
 		return 0;
 	case OPT_OVERRIDE:
-		request.override = true;
+		add_below(BPF_F_ALLOW_OVERRIDE, state);
+		return 0;
+	case OPT_MULTI:
+		add_below(BPF_F_ALLOW_MULTI, state);
 		return 0;
 	case OPT_PIN:
 		request.pin = arg;
@@ -185,16 +198,18 @@ static int check_pin(const struct policy *p)
 
 static int set_options(struct policy *p)
 {
+	uint64_t flags;
 	int i;
 
 	for (i = 0; i < request.nr_sets; i++) {
 		if (option_set(p, request.sets[i]))
 			return -1;
 	}
-	if (!request.override)
+	if (!request.below)
 		return 0;
-	return policy_set_number(p, "flags", policy_number(p, "flags") |
-				 BPF_F_ALLOW_OVERRIDE);
+	flags = policy_number(p, "flags") &
+		~(uint64_t)(BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI);
+	return policy_set_number(p, "flags", flags | request.below);
 }
 
 /**

@@ -16,6 +16,9 @@
 #ifndef BPF_F_ALLOW_OVERRIDE
 #define BPF_F_ALLOW_OVERRIDE	(1U << 0)
 #endif
+#ifndef BPF_F_ALLOW_MULTI
+#define BPF_F_ALLOW_MULTI	(1U << 1)
+#endif
 
 /* kernel-doc of these is in module/kfunc.c. */
 extern __u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg) __ksym __weak;

@@ -161,7 +161,7 @@ test_load_list_show_unload() {
 	run 1 load -c $top -n second tool.bpf.o
 	says err "$cg/$top has a policy already; run: mcxctl unload tool"
 	run 1 load -c $top/a -n below tool.bpf.o
-	says err "the policy of a cgroup above $cg/$top/a allows none below; unload that one, or load it with --override"
+	says err "the policy of a cgroup above $cg/$top/a allows none below; unload that one, or load it with --override or --multi"
 	rmmod memcg_ext 2> /dev/null && bad 'unloaded with a policy attached'
 	run 0 unload tool
 	says out 'tool: unloaded'
@@ -178,6 +178,18 @@ test_override_and_unload_all() {
 	$'above: unloaded\nbelow: unloaded\n' | $'below: unloaded\nabove: unloaded\n') ;;
 	*) bad "unload --all says: $text" ;;
 	esac
+	none_left
+}
+
+test_multi() {
+	run 2 load -c $top -n above --multi --override mcx_simple.bpf.o
+	says err '--override and --multi exclude each other'
+	run 0 load -c $top -n above --multi mcx_simple.bpf.o
+	attached 'flags=2'
+	run 0 load -c $top/a -n below tool.bpf.o
+	slurp $cg/$top/a/memory.ext.policy
+	equal "$text" $'below /'$top$'/a\nabove /'$top$'\n' 'in effect'
+	run 0 unload --all
 	none_left
 }
 
@@ -229,7 +241,7 @@ test_refused() {
 	run 1 load -c $top tool_kfunc.bpf.o
 	says err 'calls mcx_bpf_of_tomorrow(), which neither this kernel nor the loaded module has'
 	run 1 load -j -c $top --set init_error=-7 tool.bpf.o
-	says out "not attached to $cg/$top: Argument list too long; see: dmesg | grep memcg_ext; or its own init refused (Argument list too long)"
+	says out "too many policies would be asked about one cgroup, above or below $cg/$top; load one of them with --override instead of --multi; see: mcxctl list; or its own init refused (Argument list too long)"
 	run 1 load -c $top --set init_error=-16 tool.bpf.o
 	says err '; or its own init refused (Device or resource busy)'
 	none_left
