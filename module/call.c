@@ -22,6 +22,7 @@
 #include "effect.h"
 #include "mark.h"
 #include "runner.h"
+#include "starve.h"
 #include "watch.h"
 
 /* As the longest sleep of the kernel's own handler. */
@@ -360,8 +361,10 @@ bool mcx_call_below_min(struct mcx_memcg *m, unsigned long emin,
 		    !mcx_call_begin(p))
 			continue;
 		this_cpu_inc(p->stat->below_min);
-		if (p->ops->below_min(m->memcg, emin, usage))
+		if (p->ops->below_min(m->memcg, emin, usage)) {
+			mcx_starve_note(p, limited);
 			below = true;
+		}
 		mcx_call_end(p);
 	}
 	return below;

@@ -105,6 +105,8 @@ enum mcx_class {
  *	microseconds the last one did, or all in the mean, or the slow ones in a window
  * @MCX_EXIT_ERROR_STALL: a tick or reclaim was not back within timeout_ms, which the
  *	code is
+ * @MCX_EXIT_ERROR_STARVE: a limit could not be met for stuck_ms, which the code is, and
+ *	could without what its below_min spared
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
@@ -116,6 +118,7 @@ enum mcx_exit_kind {
 	MCX_EXIT_ERROR_VALUE	= 1026,
 	MCX_EXIT_ERROR_SLOW	= 1027,
 	MCX_EXIT_ERROR_STALL	= 1028,
+	MCX_EXIT_ERROR_STARVE	= 1029,
 };
 
 /**
@@ -307,7 +310,8 @@ struct memcg_ext_ops {
 	 * @below_min: The same for memory.min: if it is true nothing is reclaimed from
 	 * @memcg, even if tasks have to be killed for want of it. Not asked about the limit
 	 * of a cgroup above the policy's own; and while the machine is out of memory
-	 * nobody is asked, see protect.c.
+	 * nobody is asked, see protect.c. A policy that so keeps the limit of a managed
+	 * cgroup from being met is ejected, see starve.c.
 	 *
 	 * Context: as @below_low.
 	 * Absent: false.

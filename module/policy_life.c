@@ -275,6 +275,26 @@ void mcx_policies_eject(const char *msg)
 }
 
 /**
+ * mcx_policies_end() - end a policy, if it is still there
+ * @id: of the policy
+ * @kind: why, as for mcx_policy_end()
+ * @code: more of that
+ * @msg: the same as a sentence
+ *
+ * Context: Any but NMI.
+ */
+void mcx_policies_end(u64 id, enum mcx_exit_kind kind, s64 code, const char *msg)
+{
+	struct mcx_policy *p;
+
+	rcu_read_lock();
+	list_for_each_entry_rcu(p, &all_policies, all)
+		if (p->id == id)
+			mcx_policy_end(p, kind, code, msg);
+	rcu_read_unlock();
+}
+
+/**
  * mcx_policies_for_each() - call a function for every policy
  * @fn: the function; the policy stays meanwhile
  * @arg: passed through

@@ -14,6 +14,7 @@ bool mcx_policy_is_listed(const struct memcg_ext_ops *ops);
 void mcx_policy_list(struct mcx_policy *p);
 struct mcx_policy *mcx_policy_find(const struct bpf_link *link);
 void mcx_policy_retire(struct mcx_policy *p, const char *msg);
+void mcx_policies_end(u64 id, enum mcx_exit_kind kind, s64 code, const char *msg);
 void mcx_policies_for_each(void (*fn)(struct mcx_policy *p, void *arg), void *arg);
 void mcx_policy_note_exit(struct mcx_policy *p);
 

@@ -39,6 +39,7 @@
 #include "hooks.h"
 #include "mark.h"
 #include "protect.h"
+#include "starve.h"
 #include "symbols.h"
 
 /* How long no policy is asked once the machine was out of memory. */
@@ -62,6 +63,8 @@ static enum mcx_say mcx_protect_say(struct mcx_memcg *m, struct mem_cgroup *limi
 	unsigned int nr = 0, may = 0;
 	struct mcx_policy *p;
 
+	if (mcx_starve_tries(limited))
+		return MCX_SAY_NONE;
 	mcx_for_each_policy(p, m) {
 		if (!p->ops->below_min)
 			continue;

@@ -57,6 +57,7 @@ enum mcx_enable {
  * @MCX_NEWS: no walk has met it yet
  * @MCX_KEPT_MIN: a policy said last that it is below its memory.min
  * @MCX_KEPT_LOW: likewise for memory.low
+ * @MCX_UNSPARED: for its limit no policy is asked what to spare; see starve.c
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -76,6 +77,7 @@ enum mcx_memcg_flag {
 	MCX_NEWS,
 	MCX_KEPT_MIN,
 	MCX_KEPT_LOW,
+	MCX_UNSPARED,
 };
 
 /**
@@ -280,6 +282,9 @@ struct mcx_conf {
  * @killed: jiffies when somebody was killed last
  * @checked: jiffies when it was last looked whether that one is gone
  * @impatient: it is not, after all that time: the next may be killed
+ * @spared_by: id of a policy that had something spared from its limit in this window;
+ *	0: none has
+ * @suspect: that policy, while it is tried without
  *
  * Guarded by the run queue lock up to @low; @since is read without. The rest are
  * single words, written by workers after a pass.
@@ -298,6 +303,8 @@ struct mcx_stuck {
 	unsigned long killed;
 	unsigned long checked;
 	bool impatient;
+	u64 spared_by;
+	u64 suspect;
 };
 
 /**

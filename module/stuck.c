@@ -13,6 +13,8 @@
  * that 1 % since the last window, another one opens; and another where most of the
  * excess is dirty, but no more than MCX_STUCK_EXCUSES in a row, as a disk may hang.
  *
+ * Nor before it was tried without what policies have spared (starve.c).
+ *
  * So that the decision comes before the OOM killer's at memory.max, what is left
  * up to there is given out evenly over that time (mcx_stuck_ration()).
  *
@@ -28,6 +30,7 @@
 #include <linux/wait.h>
 
 #include "mark.h"
+#include "starve.h"
 #include "stuck.h"
 
 /* Decided this much before stuck_ms is over, so that it is known by then. */
@@ -107,6 +110,7 @@ static void mcx_stuck_open(struct mcx_memcg *m)
 	m->stuck.freed = 0;
 	m->stuck.time = 0;
 	m->stuck.last = jiffies;
+	mcx_starve_renew(m);
 	if (!m->stuck.low || usage < m->stuck.low)
 		m->stuck.low = usage;
 }
@@ -215,7 +219,8 @@ static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
 	}
 	if (!mcx_stuck_over(m))
 		return MCX_STUCK_NO_NEWS;
-	if (!mcx_stuck_falls(m, least) && !mcx_stuck_writes(m))
+	if (!mcx_stuck_falls(m, least) && !mcx_stuck_writes(m) &&
+	    (test_bit(MCX_IS_STUCK, &m->flags) || !mcx_starve_try(m)))
 		return mcx_stuck_window_over(m);
 	mcx_stuck_open(m);
 	return MCX_STUCK_NO_NEWS;
@@ -236,6 +241,9 @@ enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, bool tried,
 {
 	enum mcx_stuck_news news;
 
+	if (test_bit(MCX_UNSPARED, &m->flags) &&
+	    m->stuck.freed + freed >= mcx_stuck_least(m))
+		mcx_starve_proven(m);
 	if (!mcx_memcg_managed(m) || !mcx_over_limit_mark(m)) {
 		mcx_stuck_renew(m);
 		return MCX_STUCK_NO_NEWS;
@@ -261,6 +269,7 @@ void mcx_stuck_end(struct mcx_memcg *m)
 	m->stuck.excused = 0;
 	m->stuck.low = 0;
 	WRITE_ONCE(m->stuck.impatient, false);
+	clear_bit(MCX_UNSPARED, &m->flags);
 	clear_bit(MCX_KILLED, &m->flags);
 	clear_bit(MCX_NO_VICTIM, &m->flags);
 	if (test_and_clear_bit(MCX_IS_STUCK, &m->flags))

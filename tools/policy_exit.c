@@ -24,6 +24,7 @@ static const struct {
 	{ 1026, "error-value" },
 	{ 1027, "error-slow" },
 	{ 1028, "error-stall" },
+	{ 1029, "error-starve" },
 };
 
 /* The one value of a map of globals; free() it. NULL if it is not loaded. */

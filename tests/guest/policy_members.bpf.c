@@ -84,9 +84,17 @@ bool MCX_MEMBER(keeps_min, struct mem_cgroup *memcg, unsigned long emin,
 	return is_kept(memcg, min_id, usage);
 }
 
+struct mcx_exit_info keeps_end;
+
+void MCX_MEMBER(keeps_exit, const struct mcx_exit_info *info)
+{
+	bpf_probe_read_kernel(&keeps_end, sizeof(keeps_end), info);
+}
+
 MCX_OPS(keeps) = {
 	.below_low	= (void *)keeps_low,
 	.below_min	= (void *)keeps_min,
+	.exit		= (void *)keeps_exit,
 	.name		= "keeps",
 };
 

@@ -281,6 +281,97 @@ static void test_out_of_memory(void)
 	policy_members_bpf__destroy(p);
 }
 
+static bool exits(struct policy_members_bpf *p)
+{
+	int i;
+
+	for (i = 0; i < 2000 && !*(volatile __u32 *)&p->bss->keeps_end.kind; i++)
+		nap_ms(10);
+	return i < 2000;
+}
+
+/* Usage, when it is no more than that, or after a while. */
+static long long falls(long long bytes)
+{
+	int i;
+
+	for (i = 0; i < 1000 && cg_number(CG, "memory.current") > bytes; i++)
+		nap_ms(10);
+	return cg_number(CG, "memory.current");
+}
+
+/* Waits until @key of its stat is at least that. */
+static bool becomes(const char *key, long long least)
+{
+	int i;
+
+	for (i = 0; i < 1000 && cg_key(CG, "memory.ext.stat", key) < least; i++)
+		nap_ms(10);
+	return i < 1000;
+}
+
+/* A task in A that wants 64 MiB, with a limit of 24; what it has can go if there is swap. */
+static pid_t exceed(const char *stuck, const char *swap)
+{
+	cg_write(A, "memory.swap.max", swap);
+	cg_write(CG, "memory.ext.reclaim", stuck);
+	cg_write(CG, "memory.ext.reclaim", "stuck_ms=1000");
+	cg_write(CG, "memory.high", "24M");
+	mcx_manage(CG);
+	return cg_keeper(A, 64);
+}
+
+static void exceed_no_more(pid_t pid)
+{
+	end_task(pid);
+	cg_write(CG, "memory.high", "max");
+	cg_write(A, "memory.swap.max", "max");
+	cg_write(CG, "memory.ext.reclaim", "stuck=notify stuck_ms=5000");
+	mcx_unmanage(CG);
+}
+
+/* A policy spares A. */
+static void test_starves(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	struct bpf_link *link = attach(p->maps.keeps);
+	bool ejected, lives;
+	long long usage;
+	pid_t pid;
+
+	p->bss->min_id = cg_id(A);
+	pid = exceed("stuck=kill", "max");
+	ejected = exits(p);
+	usage = falls(24 * MIB);
+	lives = !waitpid(pid, NULL, WNOHANG);
+	ktap_ok(ejected && p->bss->keeps_end.kind == MCX_EXIT_ERROR_STARVE &&
+		p->bss->keeps_end.code == 1000 && policy_in_effect(CG, ""),
+		"who keeps a limit from being met is ejected (kind %u, %lld)",
+		p->bss->keeps_end.kind, (long long)p->bss->keeps_end.code);
+	ktap_ok(usage <= 24 * (long long)MIB && lives &&
+		!cg_key(CG, "memory.ext.stat", "stuck"),
+		"it is met then (%lld MiB), and nobody is killed", usage >> 20);
+	exceed_no_more(pid);
+	bpf_link__destroy(link);
+	policy_members_bpf__destroy(p);
+}
+
+static void test_does_not_starve(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	struct bpf_link *link = attach(p->maps.keeps);
+	pid_t pid;
+
+	p->bss->min_id = cg_id(A);
+	pid = exceed("stuck=notify", "0");
+	ktap_ok(becomes("stuck", 1) && p->bss->nr_asked && !p->bss->keeps_end.kind &&
+		policy_in_effect(CG, "keeps /" CG "\n"),
+		"where there is nothing to reclaim that is not the policy's fault");
+	exceed_no_more(pid);
+	bpf_link__destroy(link);
+	policy_members_bpf__destroy(p);
+}
+
 static void test_limit(void)
 {
 	struct policy_members_bpf *p = load(CG);
@@ -323,6 +414,8 @@ int main(void)
 	test_uncharged();
 	test_tree();
 	test_protection();
+	test_starves();
+	test_does_not_starve();
 	test_limit();
 	test_out_of_memory();
 	cg_remove(A);
