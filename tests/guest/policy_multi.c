@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/bpf.h>
 #include <linux/types.h>
 #include <bpf/libbpf.h>
 
@@ -29,13 +30,6 @@
 #define CHURNS	60
 #define BATCH	64
 #define NONE	(~0ULL)
-
-#ifndef BPF_F_ALLOW_OVERRIDE
-#define BPF_F_ALLOW_OVERRIDE	(1U << 0)
-#endif
-#ifndef BPF_F_ALLOW_MULTI
-#define BPF_F_ALLOW_MULTI	(1U << 1)
-#endif
 
 struct one {
 	struct policy_multi_bpf *p;
