@@ -3,17 +3,18 @@
  * A policy that has cgroups spared (below_min), so that a limit above them cannot be met:
  * found by trying, and ejected.
  *
- * That is the one way in which a policy can keep a limit from being met. A call that is
- * put off (high_policy) is paid on the way to user mode, a critical class is as good as
- * its budget, the workers do not leave a cgroup above its pacing mark to anybody, and
- * reclaim comes back for what below_low spared.
+ * A call that is put off (high_policy) is paid on the way to user mode, a critical class is
+ * as good as its budget, and the workers do not leave a cgroup above its pacing mark to
+ * anybody: that needs no watching. What below_low spares is not watched, either, though
+ * the kernel comes back for it only where a pass frees nothing at all beside it.
  *
  * When a limit turns out not to be met (stuck.c), and a policy had something spared from
  * it, nothing is decided yet: for another window no policy is asked about that limit. If
  * memory comes free then, that policy is at fault. If none does there is none to reclaim,
- * which is not held against anybody, and it is decided. Of several policies one is found
- * at a time. Memory that just then can be reclaimed for another reason is held against it,
- * too: what is dirty is waited for before.
+ * which is not held against anybody, and it is decided. Of several policies the one that
+ * was asked last is suspected. Memory that just then can be reclaimed for another reason
+ * is held against it, too: what is dirty is waited for before. Once a cgroup is stuck
+ * nothing is tried any more.
  *
  * Locking: the caller's run_lock. MCX_UNSPARED and spared_by are single words, which
  * reclaim reads and writes without.

@@ -292,28 +292,16 @@ static bool mcx_reached_from_above(struct mcx_memcg *m)
 	return m;
 }
 
-/* The next policy for what is attached right below @parent. */
-static struct mcx_policy *mcx_policy_above(struct mcx_memcg *parent)
+/* Work out who is asked after @p: @above, the first in effect for the parent, or NULL. */
+static void mcx_policy_derive(struct mcx_policy *p, struct mcx_policy *above)
 {
-	struct mcx_policy *p;
+	u64 chain;
 
-	if (!parent)
-		return NULL;
-	p = rcu_dereference_protected(parent->policy,
-				      lockdep_is_held(&state_mutex));
-	/* Which would be overridden: but not those above it. */
-	if (p && !(p->ops->flags & BPF_F_ALLOW_MULTI))
-		p = rcu_dereference_protected(p->above,
-					      lockdep_is_held(&state_mutex));
-	return p;
-}
-
-/* Work out who is asked after @p. */
-static void mcx_policy_derive(struct mcx_policy *p, struct mcx_memcg *parent)
-{
-	struct mcx_policy *above = mcx_policy_above(parent);
-	u64 chain = above ? above->chain : 0;
-
+	/* That one is overridden; those above it are not. */
+	if (above && !(above->ops->flags & BPF_F_ALLOW_MULTI))
+		above = rcu_dereference_protected(above->above,
+						  lockdep_is_held(&state_mutex));
+	chain = above ? above->chain : 0;
 	if (p->chain && above == rcu_access_pointer(p->above) &&
 	    chain == p->above_chain)
 		return;
@@ -337,16 +325,16 @@ static void mcx_memcg_set_policy(struct mcx_memcg *m, struct mcx_policy *p)
 static void mcx_memcg_derive_policy(struct mcx_memcg *m,
 				    struct mcx_memcg *parent)
 {
-	struct mcx_policy *p = m->attached;
+	struct mcx_policy *p = m->attached, *above = NULL;
 	u64 chain;
 
-	if (p && READ_ONCE(p->dead))
-		p = NULL;
-	if (p)
-		mcx_policy_derive(p, parent);
-	else if (parent)
-		p = rcu_dereference_protected(parent->policy,
-					      lockdep_is_held(&state_mutex));
+	if (parent)
+		above = rcu_dereference_protected(parent->policy,
+						  lockdep_is_held(&state_mutex));
+	if (p && !READ_ONCE(p->dead))
+		mcx_policy_derive(p, above);
+	else
+		p = above;
 	chain = p ? p->chain : 0;
 	if (p == rcu_access_pointer(m->policy) && chain == m->chain)
 		return;

@@ -173,6 +173,15 @@ bool cg_fills(const char *cg, long long bytes)
 	return i < 600;
 }
 
+bool cg_falls(const char *cg, long long bytes)
+{
+	int i;
+
+	for (i = 0; i < 1000 && cg_number(cg, "memory.current") > bytes; i++)
+		nap_ms(10);
+	return i < 1000;
+}
+
 int cg_enter(const char *cg)
 {
 	return cg_write(cg, "cgroup.procs", "0");

@@ -45,6 +45,8 @@ pid_t cg_keeper(const char *cg, size_t mib);
 void end_task(pid_t pid);	/* kills and reaps; nothing if there is none */
 /* Waits until it has so many bytes, and a moment longer; half a minute at most. */
 bool cg_fills(const char *cg, long long bytes);
+/* Waits until it has no more than that; ten seconds at most. */
+bool cg_falls(const char *cg, long long bytes);
 /*
  * Forks a task that enters @cg and populates @mib of new memory there, in system
  * calls of @chunk pages each, @times over, each time anew. It ends with 0; with

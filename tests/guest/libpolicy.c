@@ -33,6 +33,15 @@ bool policy_in_effect(const char *cg, const char *line)
 	return read_file(path, buf, sizeof(buf)) >= 0 && !strcmp(buf, line);
 }
 
+bool policy_becomes(const char *cg, const char *line)
+{
+	int i;
+
+	for (i = 0; i < 300 && !policy_in_effect(cg, line); i++)
+		nap_ms(10);
+	return i < 300;
+}
+
 static struct bpf_map *struct_ops_map(struct bpf_object *obj)
 {
 	struct bpf_map *map;

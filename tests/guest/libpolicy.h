@@ -19,6 +19,8 @@ uint64_t cg_id(const char *cg);
 
 /* Is that what memory.ext.policy says? */
 bool policy_in_effect(const char *cg, const char *line);
+/* Waits until it does; three seconds at most. */
+bool policy_becomes(const char *cg, const char *line);
 
 /* NULL on failure, with errno; the object is left in @obj, to be closed. */
 struct bpf_link *policy_attach(const char *file, const char *cg,

@@ -290,16 +290,6 @@ static bool exits(struct policy_members_bpf *p)
 	return i < 2000;
 }
 
-/* Usage, when it is no more than that, or after a while. */
-static long long falls(long long bytes)
-{
-	int i;
-
-	for (i = 0; i < 1000 && cg_number(CG, "memory.current") > bytes; i++)
-		nap_ms(10);
-	return cg_number(CG, "memory.current");
-}
-
 /* Waits until @key of its stat is at least that. */
 static bool becomes(const char *key, long long least)
 {
@@ -342,7 +332,8 @@ static void test_starves(void)
 	p->bss->min_id = cg_id(A);
 	pid = exceed("stuck=kill", "max");
 	ejected = exits(p);
-	usage = falls(24 * MIB);
+	cg_falls(CG, 24 * MIB);
+	usage = cg_number(CG, "memory.current");
 	lives = !waitpid(pid, NULL, WNOHANG);
 	ktap_ok(ejected && p->bss->keeps_end.kind == MCX_EXIT_ERROR_STARVE &&
 		p->bss->keeps_end.code == 1000 && policy_in_effect(CG, ""),

@@ -104,15 +104,6 @@ static bool stat_becomes(const char *line)
 	return i < 300;
 }
 
-static bool effect_becomes(const char *cg, const char *text)
-{
-	int i;
-
-	for (i = 0; i < 300 && !policy_in_effect(cg, text); i++)
-		nap_ms(10);
-	return i < 300;
-}
-
 static long long batches(void)
 {
 	return cg_key(IN, "memory.ext.stat", "batches");
@@ -375,7 +366,7 @@ static void test_overridden(struct one *outer, struct one *inner)
 		"and is not asked");
 	bpf_link__destroy(inner->link);
 	inner->link = NULL;
-	ktap_ok(effect_becomes(IN, "mid /" MID "\nouter /" TOP "\n"),
+	ktap_ok(policy_becomes(IN, "mid /" MID "\nouter /" TOP "\n"),
 		"but when the inner one is gone");
 	charge(IN, 2);
 	ktap_ok(mid.p->bss->nr_charged >= before + 4, "it is");
@@ -391,7 +382,7 @@ static void test_ejected(struct one *outer)
 	wish(outer, WISH_HIGH, IN, 32 * MIB);
 	wish(&inner, WISH_HIGH, IN, 64 * MIB);
 	outer->p->bss->gives_up = 1;
-	ktap_ok(effect_becomes(IN, "inner /" IN "\n") && effect_becomes(MID, ""),
+	ktap_ok(policy_becomes(IN, "inner /" IN "\n") && policy_becomes(MID, ""),
 		"the outer one is ejected, the inner one is not");
 	before = inner.p->bss->nr_charged;
 	charge(IN, 2);
@@ -404,7 +395,7 @@ static void test_ejected(struct one *outer)
 		stat_becomes("policy_limit 67108864\n"),
 		"one that is attached above it later is asked, too");
 	inner.p->bss->gives_up = 1;
-	ktap_ok(effect_becomes(IN, "outer /" TOP "\n") && stat_becomes("policy_limit max\n"),
+	ktap_ok(policy_becomes(IN, "outer /" TOP "\n") && stat_becomes("policy_limit max\n"),
 		"the inner one is ejected, the outer one is not");
 	end(&inner);
 }

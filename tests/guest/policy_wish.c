@@ -61,16 +61,6 @@ static long long policy_limit(const char *cg)
 	return cg_key(cg, "memory.ext.stat", "policy_limit");
 }
 
-/* Waits until it is so. */
-static bool usage_falls(const char *cg, long long bytes)
-{
-	int i;
-
-	for (i = 0; i < 1000 && cg_number(cg, "memory.current") > bytes; i++)
-		nap_ms(10);
-	return i < 1000;
-}
-
 static bool limit_goes(const char *cg)
 {
 	char path[256];
@@ -93,7 +83,7 @@ static void test_reclaims(struct policy_wish_bpf *p)
 	cg_fills(A, 64 * (long long)MIB);
 	ktap_ok(limit_goes(A), "at first there is no limit");
 	ktap_ok(!set(p, A, limit) && policy_limit(A) == limit, "one of 24 MiB is set");
-	falls = usage_falls(A, limit);
+	falls = cg_falls(A, limit);
 	ktap_ok(falls, "usage falls below it, to %.1f MiB",
 		cg_number(A, "memory.current") / (double)MIB);
 	cg_path(path, sizeof(path), A, "memory.high");
@@ -312,12 +302,8 @@ static void test_refused(struct policy_wish_bpf *p)
 
 static bool is_ejected(struct policy_wish_bpf *p)
 {
-	int i;
-
 	p->bss->gives_up = 1;
-	for (i = 0; i < 300 && !policy_in_effect(A, ""); i++)
-		nap_ms(10);
-	return i < 300;
+	return policy_becomes(A, "");
 }
 
 static void test_ends(struct policy_wish_bpf *p, struct bpf_link *link)
