@@ -443,9 +443,21 @@ static bool mcx_word_may(struct task_struct *task, const struct mcx_word *old,
 	return inner || (by != MCX_BY_POLICY && old->class != MCX_CLASS_BATCH);
 }
 
+/* Has it moved elsewhere since it was looked at? */
+static bool mcx_word_is_late(struct task_struct *task, const struct mcx_word *word)
+{
+	bool late;
+
+	rcu_read_lock();
+	late = word->class != MCX_CLASS_NONE &&
+	       !mcx_word_covers(word, mem_cgroup_from_task(task));
+	rcu_read_unlock();
+	return late;
+}
+
 /*
- * Caller holds threads_lock. Returns -EPERM, or whether @new was used. A reader may see
- * the old class with the new cgroup, once.
+ * Caller holds threads_lock. Returns -EPERM, -ESRCH, or whether @new was used. A reader may
+ * see the old class with the new cgroup, once.
  */
 static int mcx_thread_say(struct mcx_thread *new, enum mcx_source by)
 {
@@ -455,6 +467,8 @@ static int mcx_thread_say(struct mcx_thread *new, enum mcx_source by)
 
 	if (!t && word->class == MCX_CLASS_NONE)
 		return 0;
+	if (mcx_word_is_late(new->task, word))
+		return -ESRCH;
 	if (!t) {
 		mcx_thread_add(new);
 		return 1;
@@ -514,9 +528,9 @@ static bool mcx_thread_known(struct task_struct *task)
  * @word: what
  *
  * Context: Process. May sleep.
- * Return: 0; -ESRCH if it is exiting; -EPERM if a cgroup above said what this one may not
- * take back; -EOPNOTSUPP if this kernel does not tell of forks and exits; -ENOMEM;
- * -EINTR.
+ * Return: 0; -ESRCH if it is exiting, or is elsewhere by now; -EPERM if a cgroup above said
+ * what this one may not take back; -EOPNOTSUPP if this kernel does not tell of forks and
+ * exits; -ENOMEM; -EINTR.
  */
 int mcx_threads_set(struct task_struct *task, enum mcx_source by,
 		    const struct mcx_word *word)
