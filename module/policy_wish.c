@@ -114,7 +114,7 @@ void mcx_wish_forget(struct mcx_memcg *m, bool all)
 	mcx_wish_sum_up(m);
 }
 
-/* That of a policy; made, with nothing in it, if need be; or NULL for want of memory. */
+/* That of a policy, or NULL. Caller has the policy_lock. */
 static struct mcx_wish *mcx_wish_of(struct mcx_policy *p, struct mcx_memcg *m)
 {
 	struct mcx_wish *wish;
@@ -124,8 +124,16 @@ static struct mcx_wish *mcx_wish_of(struct mcx_policy *p, struct mcx_memcg *m)
 	hlist_for_each_entry(wish, &m->wishes, node)
 		if (wish->policy == p->id)
 			return wish;
+	return NULL;
+}
+
+/* With nothing in it; NULL for want of memory. Caller has the policy_lock. */
+static struct mcx_wish *mcx_wish_add(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	struct mcx_wish *wish;
+
 	/* A few bytes: not worth reclaiming for, while others wait for the lock. */
-	wish = kmalloc(sizeof(*wish), GFP_ATOMIC | __GFP_NOWARN);
+	wish = kmalloc(sizeof(*wish), GFP_NOWAIT | __GFP_NOWARN);
 	if (!wish)
 		return NULL;
 	*wish = (struct mcx_wish) {
@@ -134,6 +142,12 @@ static struct mcx_wish *mcx_wish_of(struct mcx_policy *p, struct mcx_memcg *m)
 	};
 	hlist_add_head(&wish->node, &m->wishes);
 	return wish;
+}
+
+/* What is nothing there. */
+static unsigned long mcx_wish_none(size_t offset)
+{
+	return offset == offsetof(struct mcx_wish, high) ? PAGE_COUNTER_MAX : 0;
 }
 
 /* Has @p a say there? Caller has the policy_lock. */
@@ -161,6 +175,10 @@ static int mcx_wish_set_locked(struct mcx_policy *p, struct mcx_memcg *m,
 	if (ret)
 		return ret;
 	wish = mcx_wish_of(p, m);
+	if (!wish && nr_pages == mcx_wish_none(offset))
+		return 0;
+	if (!wish)
+		wish = mcx_wish_add(p, m);
 	if (!wish)
 		return -ENOMEM;
 	*(unsigned long *)((void *)wish + offset) = nr_pages;
