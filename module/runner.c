@@ -12,8 +12,9 @@
  * calls exit (policy_life.c). Until then the thread has a reference to the policy, one to
  * its programs, and one to this module.
  *
- * Locking: mcx_runner.lock guards what is asked; taken by workers and by the thread. The
- * rest belongs to the thread alone.
+ * Locking: mcx_runner.lock guards what is asked; taken by workers and by the thread.
+ * mcx_memcg.policy_lock, inside of it, guards what was answered; a no (MCX_DECLINED) ends
+ * with the turn of the workers, too. The rest belongs to the thread alone.
  */
 #include <linux/bpf.h>
 #include <linux/freezer.h>
@@ -160,19 +161,31 @@ static struct mcx_policy *mcx_runner_whose(struct mcx_memcg *m)
 	return NULL;
 }
 
-/* What counts is what @p says from now on: so long it sees to @m. */
-static void mcx_runner_leave(struct mcx_policy *p, struct mcx_memcg *m,
-			     unsigned long time)
+/* What counts is what @p says from now on: so long it sees to @m. Has the policy_lock. */
+static void mcx_runner_leave_locked(struct mcx_policy *p, struct mcx_memcg *m,
+				    unsigned long time)
 {
+	if (m->left_by != p->id)
+		clear_bit(MCX_DECLINED, &m->flags);
 	WRITE_ONCE(m->left_by, p->id);
 	WRITE_ONCE(m->left_until, jiffies + time);
 }
 
-/* Has it said no, since the workers began? */
+/* Has it said no, since the workers began? Caller has the policy_lock. */
 static bool mcx_runner_declined(struct mcx_policy *p, struct mcx_memcg *m)
 {
-	return test_bit(MCX_DECLINED, &m->flags) &&
-	       READ_ONCE(m->left_by) == p->id;
+	return test_bit(MCX_DECLINED, &m->flags) && m->left_by == p->id;
+}
+
+/* It is asked, and has a moment to answer. */
+static void mcx_runner_await(struct mcx_policy *p, struct mcx_memcg *m)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
+	if (!mcx_runner_declined(p, m))
+		mcx_runner_leave_locked(p, m, MCX_ANSWER_TIME);
+	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 
 /* Have its reclaim called for @m. Under RCU. */
@@ -187,9 +200,7 @@ static void mcx_runner_ask(struct mcx_policy *p, struct mcx_memcg *m)
 	if (r->closed || !mcx_memcg_tryget(m)) {
 		clear_bit(MCX_ASKED, &m->flags);
 	} else {
-		/* It has a moment to answer. */
-		if (!mcx_runner_declined(p, m))
-			mcx_runner_leave(p, m, MCX_ANSWER_TIME);
+		mcx_runner_await(p, m);
 		list_add_tail(&m->asked, &r->asked);
 	}
 	spin_unlock(&r->lock);
@@ -361,12 +372,16 @@ static void mcx_runner_tick(struct mcx_policy *p)
 static void mcx_runner_answer(struct mcx_policy *p, struct mcx_memcg *m,
 			      unsigned int ms)
 {
+	unsigned long flags;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
 	/* Another one may have been asked meanwhile, and answered. */
-	if (!mcx_runner_serves(p, m))
-		return;
-	mcx_runner_leave(p, m, msecs_to_jiffies(ms));
-	if (!ms)
-		set_bit(MCX_DECLINED, &m->flags);
+	if (mcx_runner_serves(p, m)) {
+		mcx_runner_leave_locked(p, m, msecs_to_jiffies(ms));
+		if (!ms)
+			set_bit(MCX_DECLINED, &m->flags);
+	}
+	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 
 /* Asks it. */
