@@ -18,7 +18,7 @@ __u32 nr_offline;
 
 __u64 low_id;		/* the cgroup to be taken for protected */
 __u64 min_id;
-__u64 seen_usage;	/* of it, last */
+__u64 seen_usage;	/* of it, the most */
 __u64 nr_asked;
 
 __u32 nr_limits;
@@ -67,7 +67,8 @@ static bool is_kept(struct mem_cgroup *memcg, __u64 id, unsigned long usage)
 {
 	if (!id || mcx_bpf_memcg_id(memcg) != id)
 		return false;
-	seen_usage = usage;
+	if (usage > seen_usage)
+		seen_usage = usage;
 	__sync_fetch_and_add(&nr_asked, 1);
 	return true;
 }
