@@ -302,7 +302,7 @@ void notrace mcx_call_uncharged(struct mcx_memcg *m, unsigned long nr_pages)
  * @m: the cgroup
  * @elow: its effective memory.low
  * @usage: its usage
- * @limited: whose limit is being enforced; it does not matter here
+ * @limited: whose limit is being enforced
  *
  * Context: Any but NMI; RCU.
  * Return: true if any policy says so.
@@ -317,7 +317,12 @@ bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
 		if (!p->ops->below_low || !mcx_call_begin(p))
 			continue;
 		this_cpu_inc(p->stat->below_low);
-		below |= p->ops->below_low(m->memcg, elow, usage);
+		if (p->ops->below_low(m->memcg, elow, usage)) {
+			below = true;
+			/* The kernel itself does where usage is less. */
+			if (usage > elow)
+				mcx_starve_note(p, limited, usage - elow);
+		}
 		mcx_call_end(p);
 	}
 	return below;
@@ -362,8 +367,9 @@ bool mcx_call_below_min(struct mcx_memcg *m, unsigned long emin,
 			continue;
 		this_cpu_inc(p->stat->below_min);
 		if (p->ops->below_min(m->memcg, emin, usage)) {
-			mcx_starve_note(p, limited);
 			below = true;
+			if (usage > emin)
+				mcx_starve_note(p, limited, usage - emin);
 		}
 		mcx_call_end(p);
 	}

@@ -106,7 +106,7 @@ enum mcx_class {
  * @MCX_EXIT_ERROR_STALL: a tick or reclaim was not back within timeout_ms, which the
  *	code is
  * @MCX_EXIT_ERROR_STARVE: a limit could not be met for stuck_ms, which the code is, and
- *	could without what its below_min spared
+ *	could without what its below_low and below_min spared
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
@@ -298,7 +298,8 @@ struct memcg_ext_ops {
 	 * comes by. Shall @memcg be taken for
 	 * below its memory.low, whatever that is? @elow: its effective memory.low, @usage:
 	 * both in pages. false leaves it as it is. As for memory.low itself, reclaim comes
-	 * back for it if there is nothing else.
+	 * back for it if there is nothing else, not even a page. A policy that so keeps the
+	 * limit of a managed cgroup from being met is ejected, see starve.c.
 	 *
 	 * Context: whoever reclaims; not sleepable.
 	 * Absent: false.
@@ -310,8 +311,8 @@ struct memcg_ext_ops {
 	 * @below_min: The same for memory.min: if it is true nothing is reclaimed from
 	 * @memcg, even if tasks have to be killed for want of it. Not asked about the limit
 	 * of a cgroup above the policy's own; and while the machine is out of memory
-	 * nobody is asked, see protect.c. A policy that so keeps the limit of a managed
-	 * cgroup from being met is ejected, see starve.c.
+	 * nobody is asked, see protect.c. Who so keeps a limit from being met is ejected,
+	 * too.
 	 *
 	 * Context: as @below_low.
 	 * Absent: false.

@@ -63,8 +63,6 @@ static enum mcx_say mcx_protect_say(struct mcx_memcg *m, struct mem_cgroup *limi
 	unsigned int nr = 0, may = 0;
 	struct mcx_policy *p;
 
-	if (mcx_starve_tries(limited))
-		return MCX_SAY_NONE;
 	mcx_for_each_policy(p, m) {
 		if (!p->ops->below_min)
 			continue;
@@ -74,6 +72,14 @@ static enum mcx_say mcx_protect_say(struct mcx_memcg *m, struct mem_cgroup *limi
 	if (!may)
 		return MCX_SAY_NONE;
 	return may == nr ? MCX_SAY_ALL : MCX_SAY_SOME;
+}
+
+/* Is it being tried without them? Under RCU. */
+static bool mcx_protect_tries(struct page_counter *limited)
+{
+	struct mcx_memcg *m = mcx_memcg_find(limited);
+
+	return m && mcx_starve_tries(m);
 }
 
 /* Returns not 0 if what comes back does not matter. */
@@ -105,7 +111,7 @@ static unsigned long mcx_protect_raise(unsigned long protection,
 /*
  * One of emin and elow, which the kernel has just worked out. Another CPU may be about to
  * read it: while policies are asked it is what they said last, if it was the same ones
- * (@same).
+ * (@same). If it was not, a no is no answer to what those said.
  */
 static void mcx_protect_one(struct mcx_memcg *m, struct mem_cgroup *limited, bool same,
 			    unsigned long *protection, enum mcx_memcg_flag kept,
@@ -120,7 +126,7 @@ static void mcx_protect_one(struct mcx_memcg *m, struct mem_cgroup *limited, boo
 	if (ask(m, own, usage, limited)) {
 		set_bit(kept, &m->flags);
 		WRITE_ONCE(*protection, mcx_protect_raise(own, usage));
-	} else if (test_and_clear_bit(kept, &m->flags)) {
+	} else if (same && test_and_clear_bit(kept, &m->flags)) {
 		WRITE_ONCE(*protection, own);
 	}
 }
@@ -166,7 +172,7 @@ static int mcx_protect_return(struct kretprobe_instance *ri, struct pt_regs *reg
 		return 0;
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
-	if (m) {
+	if (m && !mcx_protect_tries(visit->root)) {
 		limited = container_of(visit->root, struct mem_cgroup, memory);
 		say = mcx_protect_say(m, limited);
 		if (say != MCX_SAY_NONE)

@@ -52,6 +52,7 @@
 #include "overrun.h"
 #include "reclaim.h"
 #include "runner.h"
+#include "starve.h"
 #include "stuck.h"
 
 /*
@@ -459,7 +460,7 @@ static bool mcx_has_news(struct mcx_memcg *m, u64 rested, unsigned long high)
  */
 static bool mcx_may_idle(struct mcx_memcg *m)
 {
-	return mcx_memcg_managed(m) &&
+	return mcx_memcg_managed(m) && !mcx_starve_tries(m) &&
 	       (test_bit(MCX_IS_EMPTY, &m->flags) || mcx_runner_left(m)) &&
 	       !mcx_has_news(m, m->rested, m->rested_high) &&
 	       (!mcx_over_limit_mark(m) || mcx_stuck_settled(m));
@@ -472,6 +473,7 @@ static bool mcx_may_idle(struct mcx_memcg *m)
 static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 {
 	if (!mcx_reclaim_excess(m)) {
+		mcx_starve_end(m);
 		list_del_init(&m->run);
 		m->empty = 0;
 		clear_bit(MCX_IS_EMPTY, &m->flags);
@@ -491,8 +493,11 @@ static bool mcx_requeue(struct mcx_memcg *m, unsigned long freed)
 	return false;
 }
 
-/* Take the next cgroup. It stays in the queue while it needs more workers. */
-static struct mcx_memcg *mcx_take(unsigned long *excess)
+/*
+ * Take the next cgroup. It stays in the queue while it needs more workers. @step: what
+ * starve.step is.
+ */
+static struct mcx_memcg *mcx_take(unsigned long *excess, unsigned int *step)
 {
 	struct mcx_memcg *m;
 
@@ -505,6 +510,7 @@ static struct mcx_memcg *mcx_take(unsigned long *excess)
 		taken_at = jiffies;
 		m->taken_at = jiffies;
 		*excess = mcx_reclaim_excess(m);
+		*step = m->starve.step;
 		m->serving++;
 		if (*excess > m->serving * MCX_PASS_MAX &&
 		    m->serving < mcx_most_workers(m))
@@ -553,8 +559,9 @@ static void mcx_idle(struct mcx_memcg *m)
 	mcx_memcg_put(m);
 }
 
-/* The end of a pass. */
-static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
+/* The end of a pass, @step when it began. */
+static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed,
+		       unsigned int step)
 {
 	const unsigned long mask = BIT(MCX_IS_EMPTY) | BIT(MCX_IS_STUCK);
 	enum mcx_stuck_news news;
@@ -568,6 +575,7 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed)
 	before = m->flags & mask;
 	m->serving--;
 	empty = tried && mcx_note_progress(m, freed);
+	mcx_starve_add(m, step, freed);
 	news = mcx_stuck_look(m, tried, freed, empty);
 	done = mcx_requeue(m, freed);
 	before ^= m->flags & mask;
@@ -590,9 +598,10 @@ static bool mcx_serve(void)
 {
 	unsigned long excess, freed = 0;
 	struct mcx_memcg *m;
+	unsigned int step;
 	bool try;
 
-	m = mcx_take(&excess);
+	m = mcx_take(&excess, &step);
 	if (!m)
 		return false;
 	mcx_call_level(m);
@@ -601,7 +610,7 @@ static bool mcx_serve(void)
 	if (try)
 		freed = mcx_pass(m, excess);
 	mcx_wake_waiters(m);
-	mcx_finish(m, try, freed);
+	mcx_finish(m, try, freed, step);
 	mcx_pass_end();
 	/*
 	 * ftrace waits for each task to pass a quiescent state when it is detached,

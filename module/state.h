@@ -57,7 +57,6 @@ enum mcx_enable {
  * @MCX_NEWS: no walk has met it yet
  * @MCX_KEPT_MIN: a policy said last that it is below its memory.min
  * @MCX_KEPT_LOW: likewise for memory.low
- * @MCX_UNSPARED: for its limit no policy is asked what to spare; see starve.c
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -77,7 +76,6 @@ enum mcx_memcg_flag {
 	MCX_NEWS,
 	MCX_KEPT_MIN,
 	MCX_KEPT_LOW,
-	MCX_UNSPARED,
 };
 
 /**
@@ -282,9 +280,6 @@ struct mcx_conf {
  * @killed: jiffies when somebody was killed last
  * @checked: jiffies when it was last looked whether that one is gone
  * @impatient: it is not, after all that time: the next may be killed
- * @spared_by: id of a policy that had something spared from its limit in this window;
- *	0: none has
- * @suspect: that policy, while it is tried without
  *
  * Guarded by the run queue lock up to @low; @since is read without. The rest are
  * single words, written by workers after a pass.
@@ -303,8 +298,30 @@ struct mcx_stuck {
 	unsigned long killed;
 	unsigned long checked;
 	bool impatient;
-	u64 spared_by;
+};
+
+/**
+ * struct mcx_starve - whether policies keep a limit from being met; see starve.c
+ * @spared: the most pages that one had spared from it in this window; this and the next
+ *	@policy_lock
+ * @by: id of that policy
+ * @tries: for how many halves of a window none has been asked, this one included; 0: they
+ *	are
+ * @suspect: id of the policy that would be at fault
+ * @step: changes with the answer to that
+ * @freed: pages freed by passes that began since
+ * @usage: pages, when that began
+ * @enough: so many freed prove it
+ */
+struct mcx_starve {
+	unsigned long spared;
+	u64 by;
+	unsigned int tries;
 	u64 suspect;
+	unsigned int step;
+	unsigned long freed;
+	unsigned long usage;
+	unsigned long enough;
 };
 
 /**
@@ -381,8 +398,8 @@ struct mcx_budget {
  * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
- * @policy_lock: for writing @wishes, @policy_high and @policy_shed, so that who is in
- *	effect no more writes none of them
+ * @policy_lock: for writing @wishes, @policy_high, @policy_shed, @left_by and @left_until,
+ *	so that who is in effect no more writes none of them
  * @wishes: what each policy in effect set
  * @policy_shed: pages; what they ask to be given back, the largest
  * @wakes: changes when a policy ends its delays
@@ -400,6 +417,7 @@ struct mcx_budget {
  * @rested_high: the policy's limit then; run queue lock
  * @retry: comes back after an empty pass
  * @stuck: whether its limit can be met
+ * @starve: whether that is for a policy
  * @burst_new: the largest burst of this window; this and what follows up to
  *	@charged_then: whoever takes a sample
  * @burst_old: of the window before
@@ -411,8 +429,8 @@ struct mcx_budget {
  * @kicked_at: when the workers were asked to reclaim; 0: they have begun
  * @sampled_at: ns, last sample
  * @asked: in the list of a policy's runner
- * @left_by: id of the policy that was asked to reclaim last
- * @left_until: jiffies until which the workers leave it to that one
+ * @left_by: id of the policy that was asked to reclaim last; @policy_lock for writing
+ * @left_until: jiffies until which the workers leave it to that one; likewise
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
@@ -471,6 +489,7 @@ struct mcx_memcg {
 	unsigned long rested_high;
 	struct timer_list retry;
 	struct mcx_stuck stuck;
+	struct mcx_starve starve;
 
 	unsigned long burst_new;
 	unsigned long burst_old;

@@ -13,7 +13,8 @@
  * that 1 % since the last window, another one opens; and another where most of the
  * excess is dirty, but no more than MCX_STUCK_EXCUSES in a row, as a disk may hang.
  *
- * Nor before it was tried without what policies have spared (starve.c).
+ * Where policies have something spared the second half of a window passes without asking
+ * them (starve.c); where that is known late, half a window more.
  *
  * So that the decision comes before the OOM killer's at memory.max, what is left
  * up to there is given out evenly over that time (mcx_stuck_ration()).
@@ -101,18 +102,24 @@ static void mcx_stuck_follow_conf(struct mcx_memcg *m)
 	mcx_memcg_wake(m);
 }
 
-static void mcx_stuck_open(struct mcx_memcg *m)
+/* A window begins that is as good as that old. */
+static void mcx_stuck_restart(struct mcx_memcg *m, unsigned long time)
 {
 	unsigned long usage = page_counter_read(m->counter);
 
 	m->stuck.open = true;
 	m->stuck.tries = 0;
 	m->stuck.freed = 0;
-	m->stuck.time = 0;
+	m->stuck.time = time;
 	m->stuck.last = jiffies;
-	mcx_starve_renew(m);
 	if (!m->stuck.low || usage < m->stuck.low)
 		m->stuck.low = usage;
+}
+
+static void mcx_stuck_open(struct mcx_memcg *m)
+{
+	mcx_stuck_restart(m, 0);
+	mcx_starve_end(m);
 }
 
 /* Between two looks no more counts: nobody tried. In jiffies. */
@@ -157,6 +164,11 @@ static unsigned long mcx_stuck_least(struct mcx_memcg *m)
 	return max(least, 1UL);
 }
 
+static unsigned long mcx_stuck_half(struct mcx_memcg *m)
+{
+	return msecs_to_jiffies(mcx_stuck_length_ms(m)) / 2;
+}
+
 static bool mcx_stuck_over(struct mcx_memcg *m)
 {
 	return m->stuck.tries >= MCX_STUCK_TRIES &&
@@ -176,16 +188,25 @@ static bool mcx_stuck_falls(struct mcx_memcg *m, unsigned long least)
  * Is most of the excess waiting for a disk? That may be slow, and what it has done
  * is seen late and in lumps.
  */
-static bool mcx_stuck_writes(struct mcx_memcg *m)
+static bool mcx_stuck_is_dirty(struct mcx_memcg *m)
 {
 	return READ_ONCE(m->stuck.dirty) >= mcx_stuck_excess(m) / 2 &&
-	       m->stuck.excused++ < MCX_STUCK_EXCUSES;
+	       m->stuck.excused < MCX_STUCK_EXCUSES;
+}
+
+static bool mcx_stuck_writes(struct mcx_memcg *m)
+{
+	if (!mcx_stuck_is_dirty(m))
+		return false;
+	m->stuck.excused++;
+	return true;
 }
 
 static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
 	m->stuck.low = 0;
+	mcx_starve_end(m);
 	if (!test_and_set_bit(MCX_IS_STUCK, &m->flags)) {
 		mcx_stuck_count(1);
 		WRITE_ONCE(m->stuck.impatient, false);
@@ -196,6 +217,34 @@ static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 		return MCX_STUCK_NO_NEWS;
 	set_bit(MCX_ACTING, &m->flags);
 	return MCX_STUCK_AGAIN;
+}
+
+/* Half of it is over: the other one without asking policies what to spare. */
+static void mcx_stuck_try(struct mcx_memcg *m)
+{
+	if (m->stuck.time < mcx_stuck_half(m) || mcx_stuck_is_dirty(m) ||
+	    !mcx_starve_begin(m))
+		return;
+	m->stuck.tries = 0;
+	m->stuck.time = mcx_stuck_half(m);
+}
+
+/* Another window; what is tried may be why there is something to write. */
+static void mcx_stuck_go_on(struct mcx_memcg *m)
+{
+	if (mcx_starve_tries(m))
+		mcx_stuck_restart(m, mcx_stuck_half(m));
+	else
+		mcx_stuck_open(m);
+}
+
+/* Memory came free. */
+static void mcx_stuck_progress(struct mcx_memcg *m)
+{
+	if (mcx_starve_progress(m))
+		mcx_stuck_restart(m, mcx_stuck_half(m));
+	else
+		mcx_stuck_end(m);
 }
 
 static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
@@ -214,15 +263,20 @@ static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
 	}
 	mcx_stuck_add(m, tried, freed);
 	if (m->stuck.freed >= least) {
-		mcx_stuck_end(m);
+		mcx_stuck_progress(m);
 		return MCX_STUCK_NO_NEWS;
 	}
+	mcx_stuck_try(m);
 	if (!mcx_stuck_over(m))
 		return MCX_STUCK_NO_NEWS;
-	if (!mcx_stuck_falls(m, least) && !mcx_stuck_writes(m) &&
-	    (test_bit(MCX_IS_STUCK, &m->flags) || !mcx_starve_try(m)))
+	if (mcx_stuck_falls(m, least))
+		mcx_stuck_open(m);
+	else if (mcx_stuck_writes(m))
+		mcx_stuck_go_on(m);
+	else if (mcx_starve_had_progress(m))
+		mcx_stuck_open(m);
+	else
 		return mcx_stuck_window_over(m);
-	mcx_stuck_open(m);
 	return MCX_STUCK_NO_NEWS;
 }
 
@@ -241,10 +295,7 @@ enum mcx_stuck_news mcx_stuck_look(struct mcx_memcg *m, bool tried,
 {
 	enum mcx_stuck_news news;
 
-	if (test_bit(MCX_UNSPARED, &m->flags) &&
-	    m->stuck.freed + freed >= mcx_stuck_least(m))
-		mcx_starve_proven(m);
-	if (!mcx_memcg_managed(m) || !mcx_over_limit_mark(m)) {
+	if (!mcx_memcg_managed(m) || mcx_starve_proven(m) || !mcx_over_limit_mark(m)) {
 		mcx_stuck_renew(m);
 		return MCX_STUCK_NO_NEWS;
 	}
@@ -269,7 +320,7 @@ void mcx_stuck_end(struct mcx_memcg *m)
 	m->stuck.excused = 0;
 	m->stuck.low = 0;
 	WRITE_ONCE(m->stuck.impatient, false);
-	clear_bit(MCX_UNSPARED, &m->flags);
+	mcx_starve_end(m);
 	clear_bit(MCX_KILLED, &m->flags);
 	clear_bit(MCX_NO_VICTIM, &m->flags);
 	if (test_and_clear_bit(MCX_IS_STUCK, &m->flags))
@@ -299,7 +350,7 @@ void mcx_stuck_renew(struct mcx_memcg *m)
 bool mcx_stuck_settled(struct mcx_memcg *m)
 {
 	if (!test_bit(MCX_IS_STUCK, &m->flags) ||
-	    test_bit(MCX_ACTING, &m->flags))
+	    test_bit(MCX_ACTING, &m->flags) || mcx_starve_tries(m))
 		return false;
 	return !mcx_stuck_kills(m) || test_bit(MCX_NO_VICTIM, &m->flags);
 }

@@ -378,6 +378,12 @@ static void test_does_not_starve(void)
 	ktap_ok(becomes("stuck", 1) && p->bss->nr_asked && !p->bss->keeps_end.kind &&
 		policy_in_effect(CG, "keeps /" CG "\n"),
 		"where there is nothing to reclaim that is not the policy's fault");
+	cg_write(A, "memory.swap.max", "max");
+	cg_write(CG, "memory.ext.reclaim", "stuck=kill");
+	ktap_ok(exits(p) && cg_falls(CG, 24 * MIB) && !waitpid(pid, NULL, WNOHANG) &&
+		!cg_key(CG, "memory.ext.stat", "stuck_kill"),
+		"once there is it is, and nobody is killed for that (%lld MiB)",
+		cg_number(CG, "memory.current") >> 20);
 	exceed_no_more(pid);
 	bpf_link__destroy(link);
 	policy_members_bpf__destroy(p);

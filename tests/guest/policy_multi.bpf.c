@@ -14,6 +14,7 @@ __s64 nr_high, nr_charged, nr_level, nr_online, nr_reclaim, nr_min;
 __u32 defers;		/* inline calls put off */
 __u32 delay;		/* ms, whoever charges */
 __u32 spares;		/* whatever it is asked about */
+__u64 spares_id;	/* that cgroup alone */
 __u32 says_class;	/* of whoever charges: */
 __u32 class;
 __s64 nr_seen[4];	/* how often it was of each class */
@@ -65,7 +66,7 @@ bool MCX_MEMBER(multi_min, struct mem_cgroup *memcg, unsigned long emin,
 		unsigned long usage)
 {
 	__sync_fetch_and_add(&nr_min, 1);
-	return spares;
+	return spares || (spares_id && mcx_bpf_memcg_id(memcg) == spares_id);
 }
 
 void MCX_MEMBER(multi_exit, const struct mcx_exit_info *info)

@@ -25,6 +25,7 @@
 #define TOP	"mcx-test-multi"
 #define MID	TOP "/mid"
 #define IN	MID "/in"
+#define IN_USE	MID "/used"	/* what is there cannot be reclaimed */
 #define DEEP	10		/* cgroups one below the other */
 #define MOST	8		/* policies of one cgroup */
 #define CHURNS	60
@@ -400,6 +401,37 @@ static void test_ejected(struct one *outer)
 	end(&inner);
 }
 
+/* Both have something spared from one limit, but only the older one what can be reclaimed. */
+static void test_starves(void)
+{
+	struct one older = attach("older", TOP, BPF_F_ALLOW_MULTI), newer;
+	pid_t spared, used;
+
+	cg_create(IN_USE);
+	cg_write(IN_USE, "memory.swap.max", "0");
+	newer = attach("newer", MID, 0);
+	older.p->bss->spares_id = cg_id(IN);
+	newer.p->bss->spares_id = cg_id(IN_USE);
+	cg_write(MID, "memory.ext.reclaim", "stuck=kill stuck_ms=1000");
+	cg_write(MID, "memory.high", "24M");
+	mcx_manage(MID);
+	used = cg_keeper(IN_USE, 8);
+	spared = cg_keeper(IN, 64);
+	ktap_ok(policy_becomes(IN, "newer /" MID "\n"),
+		"of two who spare that one is ejected who keeps a limit from being met");
+	ktap_ok(cg_falls(MID, 24 * MIB) && !waitpid(spared, NULL, WNOHANG) &&
+		!waitpid(used, NULL, WNOHANG) && policy_in_effect(IN, "newer /" MID "\n"),
+		"not the other one, nor is anybody killed (%lld MiB)",
+		cg_number(MID, "memory.current") >> 20);
+	end_task(spared);
+	end_task(used);
+	mcx_unmanage(MID);
+	cg_write(MID, "memory.high", "max");
+	end(&newer);
+	end(&older);
+	cg_remove(IN_USE);
+}
+
 /* An outer one comes and goes; the inner one is told of every batch all the same. */
 static void test_churn(void)
 {
@@ -534,6 +566,7 @@ int main(void)
 	cg_create(IN);
 	test_flags();
 	test_together();
+	test_starves();
 	test_churn();
 	test_most();
 	cg_remove(IN);
