@@ -74,9 +74,9 @@ static notrace bool mcx_charges_itself(struct mem_cgroup *memcg)
 
 /* How long current shall wait because the policy in effect says so. */
 static notrace unsigned int mcx_charge_delay(struct mcx_memcg *m,
-					     unsigned int nr_pages)
+					     unsigned int nr_pages, u64 *by)
 {
-	unsigned int delay = mcx_call_charged(m, nr_pages);
+	unsigned int delay = mcx_call_charged(m, nr_pages, by);
 
 	return delay && mcx_charges_itself(m->memcg) ? delay : 0;
 }
@@ -132,6 +132,7 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	struct mcx_memcg *m;
 	unsigned int delay = 0;
 	bool over = false, elsewhere = false;
+	u64 by = 0;
 
 	counter = (void *)ftrace_regs_get_argument(fregs, 0);
 	nr_pages = ftrace_regs_get_argument(fregs, 1);
@@ -155,7 +156,7 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	rcu_read_lock();
 	m = mcx_memcg_find(counter);
 	if (m && rcu_access_pointer(m->policy))
-		delay = mcx_charge_delay(m, nr_pages);
+		delay = mcx_charge_delay(m, nr_pages, &by);
 	if (m && !mcx_memcg_managed(m))
 		m = rcu_dereference(m->up);
 	for (; m; m = rcu_dereference(m->up))
@@ -164,7 +165,8 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 		elsewhere = mcx_is_elsewhere(counter);
 	rcu_read_unlock();
 	if (over || delay)
-		mcx_throttle_charge(elsewhere ? counter : NULL, nr_pages, delay);
+		mcx_throttle_charge(elsewhere ? counter : NULL, nr_pages, delay,
+				    by);
 }
 
 struct mcx_hook mcx_hook_charge = {

@@ -21,12 +21,10 @@
 #include "call.h"
 #include "effect.h"
 #include "mark.h"
+#include "policy_delay.h"
 #include "runner.h"
 #include "starve.h"
 #include "watch.h"
-
-/* As the longest sleep of the kernel's own handler. */
-#define MCX_MAX_DELAY_MS	2000U
 
 /* The kernel's MEMCG_DELAY_PRECISION_SHIFT and MEMCG_DELAY_SCALING_SHIFT. */
 #define MCX_OVERAGE_SHIFT	20
@@ -253,16 +251,17 @@ static notrace unsigned int mcx_ask_charged(struct mcx_policy *p,
  * mcx_call_charged() - tell of a batch, and hear how long the task shall wait
  * @m: the cgroup that is charged
  * @nr_pages: the batch
+ * @by: set to the id of the policy that says so; not if nobody does
  *
  * Context: The charge hook: any, NMI included; RCU.
  * Return: milliseconds, within bounds.
  */
-unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
-				      unsigned int nr_pages)
+unsigned int notrace mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages,
+				      u64 *by)
 {
-	bool told = false;
-	unsigned int delay = 0;
+	unsigned int delay = 0, longest = 0;
 	struct mcx_policy *p;
+	bool told = false;
 
 	mcx_for_each_policy(p, m) {
 		if (!p->ops->memcg_charged && !p->ops->memcg_nr_pages_over_high)
@@ -270,10 +269,16 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m,
 		/* Once, so that what it looks at is the same for all. */
 		if (!told && !mcx_batch_fits(m->counter, nr_pages))
 			return 0;
+		if (!told)
+			mcx_stat_inc(m, policy_batches);
 		told = true;
-		delay = max(delay, mcx_ask_charged(p, m, nr_pages));
+		delay = mcx_ask_charged(p, m, nr_pages);
+		if (delay > longest) {
+			longest = delay;
+			*by = p->id;
+		}
 	}
-	return min(delay, MCX_MAX_DELAY_MS);
+	return mcx_policy_delay_bound(longest);
 }
 
 /**

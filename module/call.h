@@ -5,7 +5,8 @@
 #include "state.h"
 
 struct mcx_policy *mcx_call_high_policy(struct mcx_memcg *m, gfp_t gfp_mask);
-unsigned int mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages);
+unsigned int mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages,
+			      u64 *by);
 void mcx_call_uncharged(struct mcx_memcg *m, unsigned long nr_pages);
 bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
 			unsigned long usage, struct mem_cgroup *limited);

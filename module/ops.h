@@ -107,6 +107,8 @@ enum mcx_class {
  *	code is
  * @MCX_EXIT_ERROR_STARVE: a limit could not be met for stuck_ms, which the code is, and
  *	could without what its below_low and below_min spared
+ * @MCX_EXIT_ERROR_DELAY: it has tasks of a cgroup wait too long (see policy_delay.c); the
+ *	code is how many milliseconds for each batch, in the mean
  */
 enum mcx_exit_kind {
 	MCX_EXIT_NONE		= 0,
@@ -119,6 +121,7 @@ enum mcx_exit_kind {
 	MCX_EXIT_ERROR_SLOW	= 1027,
 	MCX_EXIT_ERROR_STALL	= 1028,
 	MCX_EXIT_ERROR_STARVE	= 1029,
+	MCX_EXIT_ERROR_DELAY	= 1030,
 };
 
 /**
@@ -169,7 +172,8 @@ struct memcg_ext_ops {
 	 * @memcg and fits below all its limits. Returns for how many milliseconds
 	 * the task shall wait on its way back to user mode, a lower bound, also
 	 * below memory.high. The largest of all batches of one entry into the kernel
-	 * counts, 2000 at most. No task waits that does not go back to user mode
+	 * counts, 2000 (delay_ms=) at most; and a policy that has tasks of a cgroup wait for
+	 * 500 (delay_mean_ms=) in the mean is ejected. No task waits that does not go back to user mode
 	 * (kernel threads, interrupts), nor one in neither @memcg nor a cgroup above
 	 * or below it (a debugger that writes into memory charged there).
 	 *

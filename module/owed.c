@@ -43,19 +43,22 @@ static notrace struct mcx_owed *mcx_owed_claim(void)
 /**
  * mcx_owed_add_delay() - current shall wait that long at least on its way out
  * @ms: milliseconds
+ * @by: id of the policy that wants it
  *
  * Context: task; interrupts may be off. Does not see to it that current is
  * caught on its way out.
  * Return: false if there was no room for it.
  */
-bool notrace mcx_owed_add_delay(unsigned int ms)
+bool notrace mcx_owed_add_delay(unsigned int ms, u64 by)
 {
 	struct mcx_owed *owed;
 
 	preempt_disable_notrace();
 	owed = mcx_owed_claim();
-	if (owed)
-		owed->ms = max(ms, owed->ms);
+	if (owed && ms > owed->ms) {
+		owed->ms = ms;
+		owed->by = by;
+	}
 	preempt_enable_notrace();
 	return owed;
 }

@@ -41,6 +41,7 @@ static const char *mcx_exit_reason(u32 kind)
 	case MCX_EXIT_ERROR_SLOW:	return "error-slow";
 	case MCX_EXIT_ERROR_STALL:	return "error-stall";
 	case MCX_EXIT_ERROR_STARVE:	return "error-starve";
+	case MCX_EXIT_ERROR_DELAY:	return "error-delay";
 	default:			return "error";
 	}
 }

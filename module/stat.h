@@ -65,6 +65,8 @@
 	S(stuck_kill)							\
 	/* requests to shed memory */					\
 	S(shed)								\
+	/* batches that policies were told, or asked, of */		\
+	S(policy_batches)						\
 	/* returns to user mode that a policy delayed, and how long */	\
 	S(policy_delays)						\
 	S(policy_delay_usec)

@@ -213,6 +213,18 @@ struct mcx_policy {
 };
 
 /**
+ * struct mcx_policy_delay - how long tasks have waited for policies; see policy_delay.c
+ * @nsec: in all, since it was looked at last
+ * @waits: how often
+ * @told: what MCX_STAT_policy_batches was then
+ */
+struct mcx_policy_delay {
+	u64 nsec;
+	u64 waits;
+	u64 told;
+};
+
+/**
  * enum mcx_cpu_payer - whose CPU time it is that the workers spend
  * @MCX_CPU_SYSTEM: nobody's but their own
  * @MCX_CPU_CGROUP: the cgroup's that they reclaim from; see cpu.h
@@ -401,6 +413,7 @@ struct mcx_budget {
  * @policy_lock: for writing @wishes, @policy_high, @policy_shed, @left_by and @left_until,
  *	so that who is in effect no more writes none of them
  * @wishes: what each policy in effect set
+ * @delayed: how long its tasks wait for policies; @policy_lock
  * @policy_shed: pages; what they ask to be given back, the largest
  * @wakes: changes when a policy ends its delays
  * @attached: policy attached to this cgroup itself; state mutex
@@ -471,6 +484,7 @@ struct mcx_memcg {
 	unsigned long max_events;
 	enum mcx_enable own;
 	spinlock_t policy_lock;	/* who is in effect, and what they say */
+	struct mcx_policy_delay delayed;
 	struct hlist_head wishes;
 	unsigned long policy_shed;
 	unsigned int wakes;

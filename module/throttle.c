@@ -49,6 +49,7 @@
 #include "mark.h"
 #include "overrun.h"
 #include "owner.h"
+#include "policy_delay.h"
 #include "owed.h"
 #include "reclaim.h"
 #include "state.h"
@@ -705,8 +706,9 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 }
 
 /* A policy's delay, of which @waited is over; what is left of it is returned. */
-static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
+static u64 mcx_wait_delay(struct mcx_memcg *own, u64 by, u64 delay, u64 waited)
 {
+	u64 before = waited;
 	const struct mcx_due due = {
 		&own->waiters, mcx_has_delays, &own->owner_skip_delay, true,
 		READ_ONCE(own->wakes)
@@ -715,6 +717,7 @@ static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
 	waited = mcx_wait_time(own, &due, delay, waited);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
+	mcx_policy_delay_waited(own, by, waited - min(before, waited));
 	if (waited >= delay || mcx_due_ended(own, &due))
 		return 0;
 	return signal_pending(current) ? delay - waited : 0;
@@ -724,16 +727,16 @@ static u64 mcx_wait_delay(struct mcx_memcg *own, u64 delay, u64 waited)
  * Wait as long as the policy said, what was waited for the workers included.
  * What is left when a signal comes is waited for on the next return.
  */
-static void mcx_pay_delay(unsigned int ms, u64 waited)
+static void mcx_pay_delay(const struct mcx_owed *owed, u64 waited)
 {
 	struct mcx_memcg *own = mcx_own();
 	u64 left;
 
 	if (!own)
 		return;
-	left = mcx_wait_delay(own, (u64)ms * NSEC_PER_MSEC, waited);
+	left = mcx_wait_delay(own, owed->by, (u64)owed->ms * NSEC_PER_MSEC, waited);
 	/* Not at once, which would hold up the signal's handler. */
-	if (left && mcx_owed_add_delay(div_u64(left, NSEC_PER_MSEC))) {
+	if (left && mcx_owed_add_delay(div_u64(left, NSEC_PER_MSEC), owed->by)) {
 		/* Something to come back for. */
 		if (!current->memcg_nr_pages_over_high)
 			current->memcg_nr_pages_over_high = 1;
@@ -885,7 +888,7 @@ static void mcx_pay(unsigned int debt)
 		mcx_owed_hold();
 	}
 	if ((u64)owed.ms * NSEC_PER_MSEC > MCX_ENTRY_NS - left)
-		mcx_pay_delay(owed.ms, MCX_ENTRY_NS - left);
+		mcx_pay_delay(&owed, MCX_ENTRY_NS - left);
 }
 
 static void mcx_leave(void)
@@ -921,7 +924,7 @@ static noinline void mcx_pay_first(gfp_t gfp_mask)
 	else
 		mcx_owed_hold();
 	if (owed.ms)
-		mcx_owed_add_delay(owed.ms);
+		mcx_owed_add_delay(owed.ms, owed.by);
 	mcx_leave();
 }
 
@@ -1022,11 +1025,12 @@ struct mcx_hook mcx_hook_over_high = {
  * @counter: what it charged to, if that is not its own cgroup's; or NULL
  * @nr_pages: the batch
  * @delay: milliseconds that a policy wants it to wait; 0 if it does not matter
+ * @by: id of that policy
  *
  * Context: The charge hook; any, NMI included.
  */
 void notrace mcx_throttle_charge(struct page_counter *counter,
-				 unsigned long nr_pages, unsigned int delay)
+				 unsigned long nr_pages, unsigned int delay, u64 by)
 {
 	unsigned long debt;
 
@@ -1042,7 +1046,7 @@ void notrace mcx_throttle_charge(struct page_counter *counter,
 		return;
 	mcx_owed_release();
 	if (delay)
-		mcx_owed_add_delay(delay);
+		mcx_owed_add_delay(delay, by);
 	if (counter)
 		mcx_owed_add_pages(counter, round_up(nr_pages, MCX_BATCH));
 	debt = current->memcg_nr_pages_over_high;

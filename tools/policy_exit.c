@@ -25,6 +25,7 @@ static const struct {
 	{ 1027, "error-slow" },
 	{ 1028, "error-stall" },
 	{ 1029, "error-starve" },
+	{ 1030, "error-delay" },
 };
 
 /* The one value of a map of globals; free() it. NULL if it is not loaded. */

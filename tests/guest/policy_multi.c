@@ -29,6 +29,8 @@
 #define DEEP	10		/* cgroups one below the other */
 #define MOST	8		/* policies of one cgroup */
 #define CHURNS	60
+#define TASKS	16		/* that are made to wait */
+#define PARAM	"/sys/module/memcg_ext/parameters/"
 #define BATCH	64
 #define NONE	(~0ULL)
 
@@ -401,6 +403,63 @@ static void test_ejected(struct one *outer)
 	end(&inner);
 }
 
+static double waited(void)
+{
+	return cg_key(IN, "memory.ext.stat", "policy_delay_usec") / 1e6;
+}
+
+/* Until tasks have waited so many seconds more, all of them together. */
+static void wait_longer(double seconds)
+{
+	double from = waited();
+	int i;
+
+	for (i = 0; i < 1000 && waited() - from < seconds; i++)
+		nap_ms(10);
+}
+
+/* Who has tasks wait for long is ejected, not who has them wait often. */
+static void test_budget(void)
+{
+	struct one outer = attach("outer", TOP, BPF_F_ALLOW_MULTI),
+		   inner = attach("inner", IN, 0);
+	double before, took;
+	pid_t pids[TASKS];
+	int i;
+
+	inner.p->bss->delay = 100;
+	for (i = 0; i < TASKS; i++)
+		pids[i] = charger(IN, 1, BATCH, 1000000);
+	wait_longer(25);
+	ktap_ok(policy_in_effect(IN, "inner /" IN "\nouter /" TOP "\n"),
+		"100 ms for each batch may be waited for as long as anybody likes");
+	outer.p->bss->delay = 1000;
+	for (i = 0; i < 500 && !*(volatile __u32 *)&outer.p->data->mcx_exit.kind; i++)
+		nap_ms(10);
+	ktap_ok(policy_in_effect(IN, "inner /" IN "\n") &&
+		outer.p->data->mcx_exit.kind == MCX_EXIT_ERROR_DELAY &&
+		outer.p->data->mcx_exit.code > 500,
+		"who says a second is ejected (%lld ms in the mean)",
+		(long long)outer.p->data->mcx_exit.code);
+	write_file(PARAM "delay_mean_ms", "0");
+	inner.p->bss->delay = 1000;
+	wait_longer(25);
+	ktap_ok(policy_in_effect(IN, "inner /" IN "\n"), "but not where that is allowed");
+	for (i = 0; i < TASKS; i++)
+		end_task(pids[i]);
+	write_file(PARAM "delay_ms", "100");
+	inner.p->bss->delay = 2000;
+	before = waited();
+	took = charge_time(IN, 1);
+	ktap_ok(took < 2 && waited() - before >= 0.3,
+		"nor does a task wait longer than root says (%.2f of %.2f s)",
+		waited() - before, took);
+	write_file(PARAM "delay_ms", "2000");
+	write_file(PARAM "delay_mean_ms", "500");
+	end(&inner);
+	end(&outer);
+}
+
 /* Both have something spared from one limit, but only the older one what can be reclaimed. */
 static void test_starves(void)
 {
@@ -567,6 +626,7 @@ int main(void)
 	test_flags();
 	test_together();
 	test_starves();
+	test_budget();
 	test_churn();
 	test_most();
 	cg_remove(IN);

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How long policies may have tasks wait (memcg_charged, memcg_nr_pages_over_high).
+ *
+ * A task waits delay_ms= at most for each time it enters the kernel, however much it
+ * charges there. A whole cgroup has a budget: whenever its tasks have waited for
+ * MCX_DELAY_WINDOW, all of them together, each batch that was charged there meanwhile may
+ * have cost delay_mean_ms= of that. If it is more, the policy is ejected that had the last
+ * of them wait. What is meant is not one task that is slowed down, but a cgroup that hardly
+ * gets on any more: at 500 ms a batch a thread charges half a MiB a second.
+ *
+ * Time alone tells nothing: who is paced waits nearly all the time. And what tasks wait for
+ * the workers is not a policy's doing, and does not count.
+ *
+ * Locking: mcx_memcg.policy_lock.
+ */
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
+#include <linux/spinlock.h>
+#include <linux/time64.h>
+
+#include "policy_delay.h"
+#include "policy_life.h"
+
+/* Tasks of a cgroup have waited so long since it was looked at last. */
+#define MCX_DELAY_WINDOW	(10 * NSEC_PER_SEC)
+
+static unsigned int delay_ms = MCX_MAX_DELAY_MS;
+module_param(delay_ms, uint, 0644);
+MODULE_PARM_DESC(delay_ms, "milliseconds that policies may have a task wait for each time it enters the kernel, 2000 at most; 0: they may not (2000)");
+
+static unsigned int delay_mean_ms = 500;
+module_param(delay_mean_ms, uint, 0644);
+MODULE_PARM_DESC(delay_mean_ms, "milliseconds that policies may have tasks of a cgroup wait for each batch of up to 64 pages, in the mean of ten seconds of waiting; 0: as long as they like (500)");
+
+/**
+ * mcx_policy_delay_bound() - how long may current wait for a policy
+ * @ms: how long that says, in milliseconds
+ *
+ * Context: Any, NMI included.
+ * Return: milliseconds.
+ */
+unsigned int notrace mcx_policy_delay_bound(unsigned int ms)
+{
+	return min3(ms, READ_ONCE(delay_ms), MCX_MAX_DELAY_MS);
+}
+
+/* Begins another window, if this one is over. Returns the mean of that, in ms. */
+static u64 mcx_policy_delay_mean(struct mcx_memcg *m)
+{
+	struct mcx_policy_delay *d = &m->delayed;
+	u64 told = mcx_memcg_stat(m, MCX_STAT_policy_batches) - d->told;
+	u64 mean;
+
+	if (d->nsec < MCX_DELAY_WINDOW)
+		return 0;
+	/* Each wait is for a batch at least, if perhaps for one charged elsewhere. */
+	mean = div64_u64(d->nsec, max(told, d->waits));
+	d->nsec = 0;
+	return div_u64(mean, NSEC_PER_MSEC);
+}
+
+static u64 mcx_policy_delay_add(struct mcx_memcg *m, u64 nsec)
+{
+	struct mcx_policy_delay *d = &m->delayed;
+
+	lockdep_assert_held(&m->policy_lock);
+
+	if (!d->nsec) {
+		d->waits = 0;
+		d->told = mcx_memcg_stat(m, MCX_STAT_policy_batches);
+	}
+	d->waits++;
+	d->nsec += nsec;
+	return mcx_policy_delay_mean(m);
+}
+
+/**
+ * mcx_policy_delay_waited() - current has waited for a policy
+ * @m: its cgroup
+ * @by: id of the policy, which is ejected if that was too much
+ * @nsec: how long
+ *
+ * Context: Process.
+ */
+void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec)
+{
+	unsigned int bound = READ_ONCE(delay_mean_ms);
+	unsigned long flags;
+	u64 mean;
+
+	spin_lock_irqsave(&m->policy_lock, flags);
+	mean = mcx_policy_delay_add(m, nsec);
+	spin_unlock_irqrestore(&m->policy_lock, flags);
+	if (bound && mean > bound)
+		mcx_policies_end(by, MCX_EXIT_ERROR_DELAY, mean,
+				 "it has tasks wait too long for each batch");
+}
