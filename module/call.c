@@ -316,19 +316,18 @@ bool mcx_call_below_low(struct mcx_memcg *m, unsigned long elow,
 			unsigned long usage, struct mem_cgroup *limited)
 {
 	struct mcx_policy *p;
-	bool below = false;
+	bool below = false, says;
 
 	mcx_for_each_policy(p, m) {
 		if (!p->ops->below_low || !mcx_call_begin(p))
 			continue;
 		this_cpu_inc(p->stat->below_low);
-		if (p->ops->below_low(m->memcg, elow, usage)) {
-			below = true;
-			/* The kernel itself does where usage is less. */
-			if (usage > elow)
-				mcx_starve_note(p, limited, usage - elow);
-		}
+		says = p->ops->below_low(m->memcg, elow, usage);
 		mcx_call_end(p);
+		below |= says;
+		/* The kernel itself spares it where usage is less. */
+		if (says && usage > elow)
+			mcx_starve_note(p, limited, MCX_SPARED_LOW, usage - elow);
 	}
 	return below;
 }
@@ -364,19 +363,18 @@ bool mcx_call_below_min(struct mcx_memcg *m, unsigned long emin,
 			unsigned long usage, struct mem_cgroup *limited)
 {
 	struct mcx_policy *p;
-	bool below = false;
+	bool below = false, says;
 
 	mcx_for_each_policy(p, m) {
 		if (!p->ops->below_min || !mcx_call_may_starve(p, limited) ||
 		    !mcx_call_begin(p))
 			continue;
 		this_cpu_inc(p->stat->below_min);
-		if (p->ops->below_min(m->memcg, emin, usage)) {
-			below = true;
-			if (usage > emin)
-				mcx_starve_note(p, limited, usage - emin);
-		}
+		says = p->ops->below_min(m->memcg, emin, usage);
 		mcx_call_end(p);
+		below |= says;
+		if (says && usage > emin)
+			mcx_starve_note(p, limited, MCX_SPARED_MIN, usage - emin);
 	}
 	return below;
 }

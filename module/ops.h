@@ -105,8 +105,8 @@ enum mcx_class {
  *	microseconds the last one did, or all in the mean, or the slow ones in a window
  * @MCX_EXIT_ERROR_STALL: a tick or reclaim was not back within timeout_ms, which the
  *	code is
- * @MCX_EXIT_ERROR_STARVE: a limit could not be met for stuck_ms, which the code is, and
- *	could without what its below_low and below_min spared
+ * @MCX_EXIT_ERROR_STARVE: a limit could not be met for half of stuck_ms, which the code is,
+ *	and could when its below_low and below_min were not asked
  * @MCX_EXIT_ERROR_DELAY: it has tasks of a cgroup wait too long (see policy_delay.c); the
  *	code is how many milliseconds for each batch, in the mean
  */
@@ -168,12 +168,14 @@ struct memcg_ext_ops {
 	__u32 (*high_policy)(const struct bpf_memcg_ctx *ctx);
 
 	/**
-	 * @memcg_charged: A batch of @nr_pages (64 as a rule) is being charged to
-	 * @memcg and fits below all its limits. Returns for how many milliseconds
+	 * @memcg_charged: A batch of @nr_pages (64 as a rule, 512 for a huge page) is being
+	 * charged to @memcg, the policy's cgroup or one below it, and fits below all its
+	 * limits. Of those above @memcg it is not asked. Returns for how many milliseconds
 	 * the task shall wait on its way back to user mode, a lower bound, also
 	 * below memory.high. The largest of all batches of one entry into the kernel
 	 * counts, 2000 (delay_ms=) at most; and a policy that has tasks of a cgroup wait for
-	 * 500 (delay_mean_ms=) in the mean is ejected. No task waits that does not go back to user mode
+	 * more than 500 (delay_mean_ms=) for each batch, in the mean of 10 s of waiting, is
+	 * ejected. No task waits that does not go back to user mode
 	 * (kernel threads, interrupts), nor one in neither @memcg nor a cgroup above
 	 * or below it (a debugger that writes into memory charged there).
 	 *

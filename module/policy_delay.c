@@ -5,12 +5,13 @@
  * A task waits delay_ms= at most for each time it enters the kernel, however much it
  * charges there. A whole cgroup has a budget: whenever its tasks have waited for
  * MCX_DELAY_WINDOW, all of them together, each batch that was charged there meanwhile may
- * have cost delay_mean_ms= of that. If it is more, the policy is ejected that had the last
- * of them wait. What is meant is not one task that is slowed down, but a cgroup that hardly
+ * have cost delay_mean_ms= of that. If it is more, the policy is ejected that had one of them
+ * wait for longest. What is meant is not one task that is slowed down, but a cgroup that hardly
  * gets on any more: at 500 ms a batch a thread charges half a MiB a second.
  *
  * Time alone tells nothing: who is paced waits nearly all the time. And what tasks wait for
- * the workers is not a policy's doing, and does not count.
+ * the workers, or for a CPU afterwards, is not a policy's doing, and does not count. With
+ * other policies in effect it begins anew.
  *
  * Locking: mcx_memcg.policy_lock.
  */
@@ -24,7 +25,7 @@
 #include "policy_life.h"
 
 /* Tasks of a cgroup have waited so long since it was looked at last. */
-#define MCX_DELAY_WINDOW	(10 * NSEC_PER_SEC)
+#define MCX_DELAY_WINDOW	(10ULL * NSEC_PER_SEC)
 
 static unsigned int delay_ms = MCX_MAX_DELAY_MS;
 module_param(delay_ms, uint, 0644);
@@ -46,52 +47,72 @@ unsigned int notrace mcx_policy_delay_bound(unsigned int ms)
 	return min3(ms, READ_ONCE(delay_ms), MCX_MAX_DELAY_MS);
 }
 
-/* Begins another window, if this one is over. Returns the mean of that, in ms. */
-static u64 mcx_policy_delay_mean(struct mcx_memcg *m)
+/**
+ * mcx_policy_delay_renew() - other policies are in effect, or a window is over
+ * @m: the cgroup; the caller has its policy_lock
+ *
+ * Context: Any.
+ */
+void mcx_policy_delay_renew(struct mcx_memcg *m)
+{
+	lockdep_assert_held(&m->policy_lock);
+
+	m->delayed = (struct mcx_policy_delay) {
+		.told = mcx_memcg_stat(m, MCX_STAT_policy_batches),
+	};
+}
+
+/*
+ * Returns what a batch has cost in the mean, in ms, and @by whose the longest wait was, if
+ * the window is over.
+ */
+static u64 mcx_policy_delay_mean(struct mcx_memcg *m, u64 *by)
 {
 	struct mcx_policy_delay *d = &m->delayed;
-	u64 told = mcx_memcg_stat(m, MCX_STAT_policy_batches) - d->told;
-	u64 mean;
+	u64 told;
 
 	if (d->nsec < MCX_DELAY_WINDOW)
 		return 0;
+	told = mcx_memcg_stat(m, MCX_STAT_policy_batches) - d->told;
+	*by = d->by;
 	/* Each wait is for a batch at least, if perhaps for one charged elsewhere. */
-	mean = div64_u64(d->nsec, max(told, d->waits));
-	d->nsec = 0;
-	return div_u64(mean, NSEC_PER_MSEC);
+	return div_u64(div64_u64(d->nsec, max3(told, d->waits, 1ULL)), NSEC_PER_MSEC);
 }
 
-static u64 mcx_policy_delay_add(struct mcx_memcg *m, u64 nsec)
+static void mcx_policy_delay_add(struct mcx_memcg *m, u64 by, u64 nsec, bool over)
 {
 	struct mcx_policy_delay *d = &m->delayed;
 
-	lockdep_assert_held(&m->policy_lock);
-
-	if (!d->nsec) {
-		d->waits = 0;
-		d->told = mcx_memcg_stat(m, MCX_STAT_policy_batches);
-	}
-	d->waits++;
 	d->nsec += nsec;
-	return mcx_policy_delay_mean(m);
+	d->waits += over;
+	if (nsec > d->longest) {
+		d->longest = nsec;
+		d->by = by;
+	}
 }
 
 /**
  * mcx_policy_delay_waited() - current has waited for a policy
  * @m: its cgroup
- * @by: id of the policy, which is ejected if that was too much
+ * @by: id of the policy
  * @nsec: how long
+ * @over: that was all; else a signal came, and it will wait for the rest
+ *
+ * Whoever had it wait for longest is ejected if it was too much.
  *
  * Context: Process.
  */
-void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec)
+void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec, bool over)
 {
 	unsigned int bound = READ_ONCE(delay_mean_ms);
 	unsigned long flags;
 	u64 mean;
 
 	spin_lock_irqsave(&m->policy_lock, flags);
-	mean = mcx_policy_delay_add(m, nsec);
+	mcx_policy_delay_add(m, by, nsec, over);
+	mean = mcx_policy_delay_mean(m, &by);
+	if (m->delayed.nsec >= MCX_DELAY_WINDOW)
+		mcx_policy_delay_renew(m);
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 	if (bound && mean > bound)
 		mcx_policies_end(by, MCX_EXIT_ERROR_DELAY, mean,

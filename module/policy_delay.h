@@ -8,6 +8,7 @@
 #define MCX_MAX_DELAY_MS	2000U
 
 unsigned int mcx_policy_delay_bound(unsigned int ms);
-void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec);
+void mcx_policy_delay_renew(struct mcx_memcg *m);
+void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec, bool over);
 
 #endif /* MCX_POLICY_DELAY_H */

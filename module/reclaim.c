@@ -566,7 +566,7 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed,
 	const unsigned long mask = BIT(MCX_IS_EMPTY) | BIT(MCX_IS_STUCK);
 	enum mcx_stuck_news news;
 	unsigned long before;
-	bool empty, done;
+	bool empty, done, counts;
 
 	/* Once out of run_lock, somebody else may end the turn. */
 	refcount_inc(&m->ref);
@@ -575,8 +575,8 @@ static void mcx_finish(struct mcx_memcg *m, bool tried, unsigned long freed,
 	before = m->flags & mask;
 	m->serving--;
 	empty = tried && mcx_note_progress(m, freed);
-	mcx_starve_add(m, step, freed);
-	news = mcx_stuck_look(m, tried, freed, empty);
+	counts = mcx_starve_counts(m, step, freed);
+	news = mcx_stuck_look(m, tried && counts, counts ? freed : 0, empty);
 	done = mcx_requeue(m, freed);
 	before ^= m->flags & mask;
 	spin_unlock_irq(&run_lock);

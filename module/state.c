@@ -35,10 +35,12 @@
 #include "cpu.h"
 #include "hooks.h"
 #include "overrun.h"
+#include "policy_delay.h"
 #include "policy_wish.h"
 #include "protect.h"
 #include "reclaim.h"
 #include "runner.h"
+#include "starve.h"
 #include "state.h"
 
 /* How long a cgroup that comes online may take until it is visible. */
@@ -167,6 +169,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	init_waitqueue_head(&m->batch_waiters);
 	mcx_adapt_init_memcg(m);
 	mcx_reclaim_init_memcg(m);
+	mcx_starve_init_memcg(m);
 	mcx_cpu_init_memcg(m);
 	mcx_budget_init_memcg(m);
 	mcx_overrun_init_memcg(m);
@@ -318,6 +321,7 @@ static void mcx_memcg_set_policy(struct mcx_memcg *m, struct mcx_policy *p)
 	spin_lock_irqsave(&m->policy_lock, flags);
 	rcu_assign_pointer(m->policy, p);
 	mcx_wish_forget(m, false);
+	mcx_policy_delay_renew(m);
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 }
 

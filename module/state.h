@@ -215,13 +215,17 @@ struct mcx_policy {
 /**
  * struct mcx_policy_delay - how long tasks have waited for policies; see policy_delay.c
  * @nsec: in all, since it was looked at last
- * @waits: how often
+ * @waits: how many waits that were
  * @told: what MCX_STAT_policy_batches was then
+ * @longest: the longest wait, in ns
+ * @by: id of the policy that wanted it
  */
 struct mcx_policy_delay {
 	u64 nsec;
 	u64 waits;
 	u64 told;
+	u64 longest;
+	u64 by;
 };
 
 /**
@@ -312,23 +316,32 @@ struct mcx_stuck {
 	bool impatient;
 };
 
+/* By which member a policy has something spared. */
+enum mcx_spared { MCX_SPARED_MIN, MCX_SPARED_LOW, MCX_NR_SPARED };
+
 /**
  * struct mcx_starve - whether policies keep a limit from being met; see starve.c
- * @spared: the most pages that one had spared from it in this window; this and the next
- *	@policy_lock
+ * @lock: guards the next two
+ * @spared: by each member, the most pages of one cgroup that a policy had spared from it
+ *	in this window
  * @by: id of that policy
  * @tries: for how many halves of a window none has been asked, this one included; 0: they
  *	are
+ * @windows: begun since that was tried last
+ * @acquitted: how often in a row it was for nothing
  * @suspect: id of the policy that would be at fault
- * @step: changes with the answer to that
- * @freed: pages freed by passes that began since
+ * @step: changes when policies are asked again, or no more
+ * @freed: pages freed by passes that began since they are not
  * @usage: pages, when that began
  * @enough: so many freed prove it
  */
 struct mcx_starve {
-	unsigned long spared;
-	u64 by;
+	raw_spinlock_t lock;	/* @spared, @by: taken where a policy is asked */
+	unsigned long spared[MCX_NR_SPARED];
+	u64 by[MCX_NR_SPARED];
 	unsigned int tries;
+	unsigned int windows;
+	unsigned int acquitted;
 	u64 suspect;
 	unsigned int step;
 	unsigned long freed;
@@ -410,8 +423,8 @@ struct mcx_budget {
  * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
- * @policy_lock: for writing @wishes, @policy_high, @policy_shed, @left_by and @left_until,
- *	so that who is in effect no more writes none of them
+ * @policy_lock: for writing @wishes, @policy_high, @policy_shed, @left_by, @left_until and
+ *	@delayed, so that who is in effect no more writes none of them
  * @wishes: what each policy in effect set
  * @delayed: how long its tasks wait for policies; @policy_lock
  * @policy_shed: pages; what they ask to be given back, the largest

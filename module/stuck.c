@@ -119,7 +119,7 @@ static void mcx_stuck_restart(struct mcx_memcg *m, unsigned long time)
 static void mcx_stuck_open(struct mcx_memcg *m)
 {
 	mcx_stuck_restart(m, 0);
-	mcx_starve_end(m);
+	mcx_starve_window(m);
 }
 
 /* Between two looks no more counts: nobody tried. In jiffies. */
@@ -206,7 +206,7 @@ static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 {
 	m->stuck.open = false;
 	m->stuck.low = 0;
-	mcx_starve_end(m);
+	mcx_starve_acquit(m);
 	if (!test_and_set_bit(MCX_IS_STUCK, &m->flags)) {
 		mcx_stuck_count(1);
 		WRITE_ONCE(m->stuck.impatient, false);
@@ -220,31 +220,34 @@ static enum mcx_stuck_news mcx_stuck_window_over(struct mcx_memcg *m)
 }
 
 /* Half of it is over: the other one without asking policies what to spare. */
-static void mcx_stuck_try(struct mcx_memcg *m)
+static void mcx_stuck_try(struct mcx_memcg *m, unsigned long least)
 {
 	if (m->stuck.time < mcx_stuck_half(m) || mcx_stuck_is_dirty(m) ||
-	    !mcx_starve_begin(m))
+	    !mcx_starve_begin(m, least, mcx_stuck_kills(m)))
 		return;
 	m->stuck.tries = 0;
 	m->stuck.time = mcx_stuck_half(m);
 }
 
-/* Another window; what is tried may be why there is something to write. */
+/* Nothing is decided yet: another window, or half of one without policies. */
 static void mcx_stuck_go_on(struct mcx_memcg *m)
 {
-	if (mcx_starve_tries(m))
+	if (mcx_starve_goes_on(m))
 		mcx_stuck_restart(m, mcx_stuck_half(m));
 	else
 		mcx_stuck_open(m);
 }
 
-/* Memory came free. */
-static void mcx_stuck_progress(struct mcx_memcg *m)
+/* Is there progress? That without policies says only in the end that it goes on. */
+static bool mcx_stuck_progress(struct mcx_memcg *m, unsigned long least)
 {
-	if (mcx_starve_progress(m))
-		mcx_stuck_restart(m, mcx_stuck_half(m));
-	else
+	if (m->stuck.freed < least)
+		return false;
+	if (!mcx_starve_tries(m))
 		mcx_stuck_end(m);
+	else if (mcx_stuck_over(m))
+		mcx_stuck_go_on(m);
+	return true;
 }
 
 static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
@@ -262,21 +265,14 @@ static enum mcx_stuck_news mcx_stuck_window(struct mcx_memcg *m, bool tried,
 		return MCX_STUCK_NO_NEWS;
 	}
 	mcx_stuck_add(m, tried, freed);
-	if (m->stuck.freed >= least) {
-		mcx_stuck_progress(m);
+	if (mcx_stuck_progress(m, least))
 		return MCX_STUCK_NO_NEWS;
-	}
-	mcx_stuck_try(m);
+	mcx_stuck_try(m, least);
 	if (!mcx_stuck_over(m))
 		return MCX_STUCK_NO_NEWS;
-	if (mcx_stuck_falls(m, least))
-		mcx_stuck_open(m);
-	else if (mcx_stuck_writes(m))
-		mcx_stuck_go_on(m);
-	else if (mcx_starve_had_progress(m))
-		mcx_stuck_open(m);
-	else
+	if (!mcx_stuck_falls(m, least) && !mcx_stuck_writes(m))
 		return mcx_stuck_window_over(m);
+	mcx_stuck_go_on(m);
 	return MCX_STUCK_NO_NEWS;
 }
 

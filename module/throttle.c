@@ -708,7 +708,8 @@ static void mcx_pay_cpu(struct mcx_memcg *m, unsigned long nr_pages, u64 *left)
 /* A policy's delay, of which @waited is over; what is left of it is returned. */
 static u64 mcx_wait_delay(struct mcx_memcg *own, u64 by, u64 delay, u64 waited)
 {
-	u64 before = waited;
+	u64 before = min(waited, delay);
+	bool over;
 	const struct mcx_due due = {
 		&own->waiters, mcx_has_delays, &own->owner_skip_delay, true,
 		READ_ONCE(own->wakes)
@@ -717,10 +718,9 @@ static u64 mcx_wait_delay(struct mcx_memcg *own, u64 by, u64 delay, u64 waited)
 	waited = mcx_wait_time(own, &due, delay, waited);
 	mcx_stat_inc(own, policy_delays);
 	mcx_stat_add(own, policy_delay_usec, div_u64(waited, NSEC_PER_USEC));
-	mcx_policy_delay_waited(own, by, waited - min(before, waited));
-	if (waited >= delay || mcx_due_ended(own, &due))
-		return 0;
-	return signal_pending(current) ? delay - waited : 0;
+	over = waited >= delay || mcx_due_ended(own, &due) || !signal_pending(current);
+	mcx_policy_delay_waited(own, by, min(waited, delay) - before, over);
+	return over ? 0 : delay - waited;
 }
 
 /*

@@ -320,19 +320,28 @@ static bool becomes(const char *key, long long least)
 	return i < 1000;
 }
 
-/* A task in A that wants 64 MiB, with a limit of 24; what it has can go if there is swap. */
+/* The limit alone nobody hears of who has nothing to charge. */
+static pid_t charges;
+
+/* A task in A that has 64 MiB, then a limit of 24; what it has can go if there is swap. */
 static pid_t exceed(const char *stuck, const char *swap)
 {
+	pid_t pid;
+
 	cg_write(A, "memory.swap.max", swap);
 	cg_write(CG, "memory.ext.reclaim", stuck);
 	cg_write(CG, "memory.ext.reclaim", "stuck_ms=1000");
-	cg_write(CG, "memory.high", "24M");
 	mcx_manage(CG);
-	return cg_keeper(A, 64);
+	pid = cg_keeper(A, 64);
+	cg_fills(A, 64 * (long long)MIB);
+	cg_write(CG, "memory.high", "24M");
+	charges = cg_keeper(A, 1);
+	return pid;
 }
 
 static void exceed_no_more(pid_t pid)
 {
+	end_task(charges);
 	end_task(pid);
 	cg_write(CG, "memory.high", "max");
 	cg_write(A, "memory.swap.max", "max");
@@ -371,6 +380,7 @@ static void test_does_not_starve(void)
 {
 	struct policy_members_bpf *p = load(CG);
 	struct bpf_link *link = attach(p->maps.keeps);
+	bool ejected;
 	pid_t pid;
 
 	p->bss->min_id = cg_id(A);
@@ -380,7 +390,8 @@ static void test_does_not_starve(void)
 		"where there is nothing to reclaim that is not the policy's fault");
 	cg_write(A, "memory.swap.max", "max");
 	cg_write(CG, "memory.ext.reclaim", "stuck=kill");
-	ktap_ok(exits(p) && cg_falls(CG, 24 * MIB) && !waitpid(pid, NULL, WNOHANG) &&
+	ejected = exits(p) && cg_falls(CG, 24 * MIB);
+	ktap_ok(ejected && !waitpid(pid, NULL, WNOHANG) &&
 		!cg_key(CG, "memory.ext.stat", "stuck_kill"),
 		"once there is it is, and nobody is killed for that (%lld MiB)",
 		cg_number(CG, "memory.current") >> 20);
