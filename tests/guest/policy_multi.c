@@ -4,6 +4,8 @@
  * asked, the nearest first; the longest delay and the lowest limit count, and each has a
  * say about limits at or below its own cgroup only. What one set goes with it, and what
  * the others set stays.
+ *
+ * With a number: an outer one is attached and detached so often under load, and that is all.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -492,7 +494,7 @@ static void test_starves(void)
 }
 
 /* An outer one comes and goes; the inner one is told of every batch all the same. */
-static void test_churn(void)
+static void test_churn(int churns)
 {
 	struct one inner = attach("inner", IN, 0), outer;
 	int i, attached = 0;
@@ -503,7 +505,7 @@ static void test_churn(void)
 	told = batches() - inner.p->bss->nr_charged;
 	pid = charger(IN, 8, BATCH, 1000000);
 	outer.p = load("outer", TOP, BPF_F_ALLOW_MULTI);
-	for (i = 0; i < CHURNS; i++) {
+	for (i = 0; i < churns; i++) {
 		outer.link = bpf_map__attach_struct_ops(outer.p->maps.multi);
 		/* Its thread may have to let go of it first. */
 		if (!outer.link && errno == EBUSY)
@@ -515,7 +517,7 @@ static void test_churn(void)
 	outer.link = NULL;
 	end_task(pid);
 	told = batches() - inner.p->bss->nr_charged - told;
-	ktap_ok(attached == CHURNS && outer.p->bss->nr_charged && !told,
+	ktap_ok(attached == churns && outer.p->bss->nr_charged && !told,
 		"one above comes and goes %d times, and no batch is missed below (%lld told, %lld missed)",
 		attached, (long long)outer.p->bss->nr_charged, told);
 	end(&outer);
@@ -611,8 +613,10 @@ static void test_together(void)
 	end(&outer);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	int churns = argc > 1 ? atoi(argv[1]) : 0;
+
 	ktap_start();
 	thp_off();
 	if (mcx_load())
@@ -623,12 +627,18 @@ int main(void)
 	cg_create(MID);
 	cg_write(MID, "cgroup.subtree_control", "+memory");
 	cg_create(IN);
-	test_flags();
-	test_together();
-	test_starves();
-	test_budget();
-	test_churn();
-	test_most();
+	if (churns) {
+		mcx_manage(IN);
+		cg_write(IN, "memory.high", "6M");
+		test_churn(churns);
+	} else {
+		test_flags();
+		test_together();
+		test_starves();
+		test_budget();
+		test_churn(CHURNS);
+		test_most();
+	}
 	cg_remove(IN);
 	cg_remove(MID);
 	cg_remove(TOP);
