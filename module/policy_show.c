@@ -118,6 +118,15 @@ static void mcx_policy_show_calls(struct seq_file *s,
 		   sum->tick, sum->reclaim, sum->skipped, sum->slow_all);
 }
 
+/* Why it ended; its own words must not look like keys of ours. */
+static void mcx_policy_show_end(struct seq_file *s, const struct mcx_exit_info *exit)
+{
+	if (!READ_ONCE(exit->kind))
+		return;
+	seq_printf(s, " reason=%s code=%lld msg=", mcx_exit_reason(exit->kind), exit->code);
+	seq_escape(s, exit->msg, "\n \\");
+}
+
 static void mcx_policy_show(struct mcx_policy *p, void *arg)
 {
 	struct seq_file *s = arg;
@@ -129,6 +138,7 @@ static void mcx_policy_show(struct mcx_policy *p, void *arg)
 	seq_printf(s, " state=%s flags=%u timeout_ms=%u",
 		   READ_ONCE(p->dead) ? "ejected" : "active", p->ops->flags,
 		   p->ops->timeout_ms);
+	mcx_policy_show_end(s, &p->exit);
 	mcx_policy_show_calls(s, &sum);
 }
 

@@ -310,6 +310,9 @@ test_ejected_while_managed() {
 	charge_end
 	run 0 list
 	last_line "tool ejected /sys/fs/bpf/mcx/tool /$top"
+	run 0 show tool
+	says out 'error-bpf'
+	says out 'had enough'
 	run 0 dump -j
 	says out '"state": "ejected"'
 	says out '"msg": "had enough"'
