@@ -305,9 +305,9 @@ static bool exits(struct policy_members_bpf *p)
 {
 	int i;
 
-	for (i = 0; i < 2000 && !*(volatile __u32 *)&p->bss->keeps_end.kind; i++)
+	for (i = 0; i < 1000 && !*(volatile __u32 *)&p->bss->keeps_end.kind; i++)
 		nap_ms(10);
-	return i < 2000;
+	return i < 1000;
 }
 
 /* Waits until @key of its stat is at least that. */
