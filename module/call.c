@@ -267,11 +267,12 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages
 		if (!p->ops->memcg_charged && !p->ops->memcg_nr_pages_over_high)
 			continue;
 		/* Once, so that what it looks at is the same for all. */
-		if (!told && !mcx_batch_fits(m->counter, nr_pages))
-			return 0;
-		if (!told)
+		if (!told) {
+			if (!mcx_batch_fits(m->counter, nr_pages))
+				return 0;
 			mcx_stat_inc(m, policy_batches);
-		told = true;
+			told = true;
+		}
 		delay = mcx_ask_charged(p, m, nr_pages);
 		if (delay > longest) {
 			longest = delay;

@@ -33,7 +33,7 @@ MODULE_PARM_DESC(delay_ms, "milliseconds that policies may have a task wait for 
 
 static unsigned int delay_mean_ms = 500;
 module_param(delay_mean_ms, uint, 0644);
-MODULE_PARM_DESC(delay_mean_ms, "milliseconds that policies may have tasks of a cgroup wait for each batch of up to 64 pages, in the mean of ten seconds of waiting; 0: as long as they like (500)");
+MODULE_PARM_DESC(delay_mean_ms, "milliseconds that policies may have tasks of a cgroup wait for each batch (64 pages as a rule), in the mean of ten seconds of waiting; 0: as long as they like (500)");
 
 /**
  * mcx_policy_delay_bound() - how long may current wait for a policy
@@ -62,19 +62,12 @@ void mcx_policy_delay_renew(struct mcx_memcg *m)
 	};
 }
 
-/*
- * Returns what a batch has cost in the mean, in ms, and @by whose the longest wait was, if
- * the window is over.
- */
-static u64 mcx_policy_delay_mean(struct mcx_memcg *m, u64 *by)
+/* What a batch has cost in the mean, in ms. */
+static u64 mcx_policy_delay_mean(struct mcx_memcg *m)
 {
-	struct mcx_policy_delay *d = &m->delayed;
-	u64 told;
+	const struct mcx_policy_delay *d = &m->delayed;
+	u64 told = mcx_memcg_stat(m, MCX_STAT_policy_batches) - d->told;
 
-	if (d->nsec < MCX_DELAY_WINDOW)
-		return 0;
-	told = mcx_memcg_stat(m, MCX_STAT_policy_batches) - d->told;
-	*by = d->by;
 	/* Each wait is for a batch at least, if perhaps for one charged elsewhere. */
 	return div_u64(div64_u64(d->nsec, max3(told, d->waits, 1ULL)), NSEC_PER_MSEC);
 }
@@ -106,13 +99,15 @@ void mcx_policy_delay_waited(struct mcx_memcg *m, u64 by, u64 nsec, bool over)
 {
 	unsigned int bound = READ_ONCE(delay_mean_ms);
 	unsigned long flags;
-	u64 mean;
+	u64 mean = 0;
 
 	spin_lock_irqsave(&m->policy_lock, flags);
 	mcx_policy_delay_add(m, by, nsec, over);
-	mean = mcx_policy_delay_mean(m, &by);
-	if (m->delayed.nsec >= MCX_DELAY_WINDOW)
+	if (m->delayed.nsec >= MCX_DELAY_WINDOW) {
+		mean = mcx_policy_delay_mean(m);
+		by = m->delayed.by;
 		mcx_policy_delay_renew(m);
+	}
 	spin_unlock_irqrestore(&m->policy_lock, flags);
 	if (bound && mean > bound)
 		mcx_policies_end(by, MCX_EXIT_ERROR_DELAY, mean,

@@ -346,7 +346,7 @@ void mcx_stuck_renew(struct mcx_memcg *m)
 bool mcx_stuck_settled(struct mcx_memcg *m)
 {
 	if (!test_bit(MCX_IS_STUCK, &m->flags) ||
-	    test_bit(MCX_ACTING, &m->flags) || mcx_starve_tries(m))
+	    test_bit(MCX_ACTING, &m->flags))
 		return false;
 	return !mcx_stuck_kills(m) || test_bit(MCX_NO_VICTIM, &m->flags);
 }
