@@ -270,7 +270,7 @@ unsigned int notrace mcx_call_charged(struct mcx_memcg *m, unsigned int nr_pages
 		if (!told) {
 			if (!mcx_batch_fits(m->counter, nr_pages))
 				return 0;
-			mcx_stat_inc(m, policy_batches);
+			mcx_stat_add(m, policy_batches, DIV_ROUND_UP(nr_pages, MCX_BATCH));
 			told = true;
 		}
 		delay = mcx_ask_charged(p, m, nr_pages);

@@ -181,6 +181,7 @@ static bool mcx_starve_rests(struct mcx_starve *s)
 bool mcx_starve_begin(struct mcx_memcg *m, unsigned long least, bool kills)
 {
 	struct mcx_starve *s = &m->starve;
+	unsigned long over = mcx_starve_over(m);
 	u64 by = 0;
 
 	if (!s->tries && (kills || !mcx_starve_rests(s)))
@@ -191,7 +192,8 @@ bool mcx_starve_begin(struct mcx_memcg *m, unsigned long least, bool kills)
 	s->step++;
 	s->freed = 0;
 	s->usage = page_counter_read(m->counter);
-	s->enough = max3(mcx_starve_over(m) / 2, 4 * least, MCX_STARVE_LEAST);
+	/* No more than what meets the limit, with which this ends. */
+	s->enough = max(min(max(over / 2, 4 * least), over), MCX_STARVE_LEAST);
 	WRITE_ONCE(s->tries, 1);
 	return true;
 }
@@ -255,7 +257,7 @@ bool mcx_starve_goes_on(struct mcx_memcg *m)
 }
 
 /**
- * mcx_starve_acquit() - a window is over, and the limit cannot be met
+ * mcx_starve_acquit() - a window is over, and what was tried has not helped
  * @m: the cgroup
  *
  * Context: a worker, with run_lock.

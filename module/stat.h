@@ -65,7 +65,7 @@
 	S(stuck_kill)							\
 	/* requests to shed memory */					\
 	S(shed)								\
-	/* batches that policies in effect have a say in */		\
+	/* batches that policies in effect have a say in; of more pages: per 64 */ \
 	S(policy_batches)						\
 	/* returns to user mode that a policy delayed, and how long */	\
 	S(policy_delays)						\

@@ -232,10 +232,12 @@ static void mcx_stuck_try(struct mcx_memcg *m, unsigned long least)
 /* Nothing is decided yet: another window, or half of one without policies. */
 static void mcx_stuck_go_on(struct mcx_memcg *m)
 {
-	if (mcx_starve_goes_on(m))
+	if (mcx_starve_goes_on(m)) {
 		mcx_stuck_restart(m, mcx_stuck_half(m));
-	else
-		mcx_stuck_open(m);
+		return;
+	}
+	mcx_starve_acquit(m);
+	mcx_stuck_open(m);
 }
 
 /* Is there progress? That without policies says only in the end that it goes on. */
