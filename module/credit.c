@@ -19,11 +19,16 @@
  * What is missing for less than a batch is therefore kept, as negative credit, until
  * it is one.
  *
+ * And it is known how long ago a task last had to wait, so that throttle.c can tell who
+ * takes little from who takes much.
+ *
  * Locking: none; see slots.c. Only tasks that were in debt have an element, and only
  * for what they did in the cgroup they were in then.
  */
+#include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/preempt.h>
+#include <linux/time64.h>
 
 #include "credit.h"
 #include "mark.h"
@@ -31,14 +36,27 @@
 
 #define MCX_CREDIT_MAX	(512 + MCX_BATCH)
 
+/* Whoever is not known took nothing for as long. */
+#define MCX_SINCE_MAX	(2 * NSEC_PER_SEC)
+
 struct mcx_credit {
 	struct mcx_slot slot;
 	struct page_counter *counter;	/* compared, never followed */
 	unsigned long held;
 	long credit;
+	u64 due_at;	/* ns; when it last was to wait */
 };
 
 static struct mcx_credit table[MCX_SLOTS];
+
+/* It is current's now, or current has moved. */
+static void mcx_credit_renew(struct mcx_credit *c, struct page_counter *counter)
+{
+	c->counter = counter;
+	c->held = 0;
+	c->credit = 0;
+	c->due_at = 0;
+}
 
 /**
  * mcx_credit_give() - current gave back pages
@@ -88,16 +106,41 @@ unsigned long mcx_credit_see(struct page_counter *counter,
 }
 
 /**
+ * mcx_credit_since() - for how long current did not have to wait
+ * @counter: of its own cgroup
+ *
+ * Context: task.
+ * Return: nanoseconds, MCX_SINCE_MAX at most; 0 if there is no room to remember that.
+ */
+u64 mcx_credit_since(struct page_counter *counter)
+{
+	u64 now = ktime_get_ns(), since = 0;
+	struct mcx_credit *c;
+	bool fresh;
+
+	preempt_disable_notrace();
+	c = mcx_slot_claim(table, sizeof(*table), &fresh);
+	if (c) {
+		if (fresh || c->counter != counter)
+			mcx_credit_renew(c, counter);
+		since = min(now - c->due_at, MCX_SINCE_MAX);
+	}
+	preempt_enable_notrace();
+	return since;
+}
+
+/**
  * mcx_credit_book() - current has paid
  * @counter: of its own cgroup
  * @nr_pages: how many pages it was in debt for
- * @waited: how many of these it waited for
+ * @waited: how many of these it had to wait for
  *
  * Context: task.
  */
 void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 		     unsigned long waited)
 {
+	u64 now = ktime_get_ns();
 	struct mcx_credit *c;
 	bool fresh;
 
@@ -105,11 +148,13 @@ void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 	c = mcx_slot_claim(table, sizeof(*table), &fresh);
 	if (c) {
 		if (fresh || c->counter != counter) {
-			c->counter = counter;
-			c->held = 0;
+			mcx_credit_renew(c, counter);
 			/* What there was is used, or void since the wait. */
-			c->credit = waited ? nr_pages - waited : 0;
+			if (waited)
+				c->credit = nr_pages - waited;
 		}
+		if (waited)
+			c->due_at = now;
 		c->held = min(c->held + nr_pages, MCX_CREDIT_MAX);
 		c->credit += (long)waited - (long)nr_pages;
 	}

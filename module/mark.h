@@ -18,6 +18,9 @@
  * is at least two batches per CPU (the kernel keeps one charged in advance) and
  * at most 1/8 of the limit.
  *
+ * Who takes little has marks of its own: pace is at admit, and admit 1/64 above; see
+ * mcx_delay().
+ *
  * A policy may set a lower memory.high for all this (policy_wish.c).
  *
  * All that is headroom=auto in memory.ext.reclaim. With a number instead, wake is

@@ -288,6 +288,9 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 	/* Missing one that is just going to sleep costs it one slice at most. */
 	if (waitqueue_active(&m->waiters) && usage <= admit - gap / 4)
 		wake_up_all(&m->waiters);
+	/* These wait where others are held, see mcx_delay(). */
+	if (waitqueue_active(&m->light_waiters) && usage <= admit)
+		wake_up_all(&m->light_waiters);
 	/* They wait for half a gap less, see mcx_delay(). */
 	if (waitqueue_active(&m->batch_waiters) && usage <= admit - gap / 4 * 3)
 		wake_up_all(&m->batch_waiters);

@@ -460,6 +460,7 @@ struct mcx_budget {
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
+ * @light_waiters: light tasks among them, which do for more; see mcx_delay()
  * @rcu: for freeing
  */
 struct mcx_memcg {
@@ -535,6 +536,7 @@ struct mcx_memcg {
 	struct llist_node notify;
 	wait_queue_head_t waiters;
 	wait_queue_head_t batch_waiters;
+	wait_queue_head_t light_waiters;
 	struct rcu_head rcu;
 };
 
@@ -583,6 +585,7 @@ static inline void mcx_memcg_wake(struct mcx_memcg *m)
 {
 	wake_up_all(&m->waiters);
 	wake_up_all(&m->batch_waiters);
+	wake_up_all(&m->light_waiters);
 }
 
 static inline bool mcx_memcg_managed(struct mcx_memcg *m)

@@ -404,42 +404,11 @@ static u64 mcx_empty_delay(struct mcx_memcg *m, unsigned long usage,
 	return delay * steps * steps;
 }
 
-/*
- * How long a task that charged nr_pages shall wait in all. A batch thread sees usage
- * half a gap higher than it is, so that it waits before all others do, and is held
- * where those begin to wait. Below the pacing mark
- * not at all; from there the time in which a worker frees as much, times
- * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
- * until it is below. So whoever charges little waits little, and long before
- * anybody is held.
- */
-static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
-		     enum mcx_class class)
-{
-	unsigned long usage = page_counter_read(m->counter);
-	unsigned long admit = mcx_mark_admit(m);
-	unsigned long pace = mcx_mark_pace(m, admit);
-	u64 base;
-
-	if (class == MCX_CLASS_BATCH)
-		usage += admit - pace;
-	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
-		return 0;
-	if (test_bit(MCX_IS_EMPTY, &m->flags))
-		return mcx_empty_delay(m, usage, nr_pages);
-	if (usage >= admit)
-		return MCX_ENTRY_NS;
-	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
-	base = mcx_cpu_slowed(m, base);
-	if (check_mul_overflow(base, (u64)(usage - pace), &base))
-		return MCX_ENTRY_NS;
-	return div64_ul(base, admit - usage);
-}
-
 /* How current is throttled. */
 struct mcx_turn {
 	enum mcx_class class;
 	bool owner;	/* of a futex that somebody waits for */
+	bool light;	/* it takes little */
 };
 
 /*
@@ -459,16 +428,70 @@ static struct mcx_turn mcx_current_turn(struct mcx_memcg *m, u64 waited)
 }
 
 /*
+ * Who takes less than 1/16 of what a worker frees: it is others that keep usage high.
+ * @since: nanoseconds since it last had to wait.
+ */
+static bool mcx_is_light(struct mcx_memcg *m, unsigned long nr_pages, u64 since)
+{
+	u64 usec = div_u64(since, NSEC_PER_USEC);
+
+	return (u64)nr_pages * USEC_PER_SEC <= READ_ONCE(m->rate) * (usec / 16);
+}
+
+/* Where such a task is held: 1.5 % higher, if that leaves room below memory.max. */
+static unsigned long mcx_mark_light(struct mcx_memcg *m, unsigned long admit)
+{
+	return min(admit + admit / 64, max(mcx_mark_grace(m), admit));
+}
+
+/*
+ * How long a task that charged nr_pages shall wait in all. Below the pacing mark
+ * not at all; from there the time in which a worker frees as much, times
+ * x / (1 - x), x being how far usage is on its way from pace to admit; at admit
+ * until it is below. So whoever charges little waits little, and long before
+ * anybody is held. A batch thread sees usage half a gap higher than it is, so that it
+ * waits before all others do, and is held where those begin to wait; a light one waits
+ * only where those are held.
+ */
+static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
+		     const struct mcx_turn *turn)
+{
+	unsigned long usage = page_counter_read(m->counter);
+	unsigned long admit = mcx_mark_admit(m);
+	unsigned long pace = mcx_mark_pace(m, admit);
+	u64 base;
+
+	if (turn->class == MCX_CLASS_BATCH) {
+		usage += admit - pace;
+	} else if (turn->light) {
+		pace = admit;
+		admit = mcx_mark_light(m, admit);
+	}
+	if (usage <= pace || admit >= PAGE_COUNTER_MAX)
+		return 0;
+	if (test_bit(MCX_IS_EMPTY, &m->flags))
+		return mcx_empty_delay(m, usage, nr_pages);
+	if (usage >= admit)
+		return MCX_ENTRY_NS;
+	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
+	base = mcx_cpu_slowed(m, base);
+	if (check_mul_overflow(base, (u64)(usage - pace), &base))
+		return MCX_ENTRY_NS;
+	return div64_ul(base, admit - usage);
+}
+
+/*
  * How long current shall wait in all: if it is critical, or owns what others wait for, and
  * what it charged is in its cgroup's budget for that, no longer.
  */
 static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
-			     u64 waited, struct mcx_turn *turn)
+			     u64 since, u64 waited, struct mcx_turn *turn)
 {
 	u64 delay;
 
 	*turn = mcx_current_turn(m, waited);
-	delay = mcx_delay(m, nr_pages, turn->class);
+	turn->light = mcx_is_light(m, nr_pages, since);
+	delay = mcx_delay(m, nr_pages, turn);
 	if (delay <= waited)
 		return delay;
 	if (turn->class == MCX_CLASS_CRITICAL &&
@@ -479,6 +502,14 @@ static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
 	return delay;
 }
 
+static wait_queue_head_t *mcx_queue(struct mcx_memcg *m,
+				    const struct mcx_turn *turn)
+{
+	if (turn->class == MCX_CLASS_BATCH)
+		return &m->batch_waiters;
+	return turn->light ? &m->light_waiters : &m->waiters;
+}
+
 /* Nobody wakes such a thread when its budget is filled again: it looks more often. */
 static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 			u64 nsec, struct mcx_patience *p)
@@ -486,13 +517,12 @@ static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 	if (turn->class == MCX_CLASS_CRITICAL || turn->owner)
 		nsec = min(nsec, MCX_CRITICAL_NS);
 	p->owner = turn->owner;
-	return mcx_wait(m, turn->class == MCX_CLASS_BATCH ? &m->batch_waiters :
-			&m->waiters, nsec, mcx_memcg_managed, p);
+	return mcx_wait(m, mcx_queue(m, turn), nsec, mcx_memcg_managed, p);
 }
 
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
-			  u64 *left)
+			  u64 since, u64 *left)
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns(), waited = 0;
@@ -503,7 +533,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 
 	if (!*left)
 		return true;
-	delay = min(mcx_current_delay(m, nr_pages, 0, &turn), *left);
+	delay = min(mcx_current_delay(m, nr_pages, since, 0, &turn), *left);
 	if (!delay)
 		return true;
 
@@ -518,7 +548,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 		waited = ktime_get_ns() - start;
 		if (!go_on)
 			break;
-		delay = min(mcx_current_delay(m, nr_pages, waited, &turn),
+		delay = min(mcx_current_delay(m, nr_pages, since, waited, &turn),
 			    *left);
 	}
 	psi_memstall_leave(&pflags);
@@ -750,10 +780,13 @@ static bool mcx_would_wait(struct page_counter *counter, unsigned long nr_pages)
 {
 	struct mcx_memcg *m = counter ? mcx_memcg_nearest(counter) : NULL;
 
-	for (; m; m = rcu_dereference(m->up))
-		if (mcx_delay(m, nr_pages, mcx_current_turn(m, 0).class) ||
-		    mcx_cpu_owes(m))
+	struct mcx_turn turn;
+
+	for (; m; m = rcu_dereference(m->up)) {
+		turn = mcx_current_turn(m, 0);
+		if (mcx_delay(m, nr_pages, &turn) || mcx_cpu_owes(m))
 			return true;
+	}
 	return false;
 }
 
@@ -812,10 +845,11 @@ static void mcx_pay_interrupted(struct mcx_memcg *m, unsigned long nr_pages)
 /*
  * Wait in all managed cgroups from the one with @counter up, or from current's own, for
  * @net pages, or where usage is too high for that for @gross, which is in @net then.
- * What the workers' time costs is owed for all. Returns false if interrupted.
+ * @since: nanoseconds since it last had to. What the workers' time costs is owed for all.
+ * Returns false if interrupted.
  */
 static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
-			  unsigned long *net, u64 *left)
+			  unsigned long *net, u64 since, u64 *left)
 {
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
@@ -825,7 +859,7 @@ static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
 		if (page_counter_read(m->counter) > mcx_mark_grace(m))
 			*net = max(*net, gross);
 		if (*net)
-			paid = mcx_pay_level(m, *net, left);
+			paid = mcx_pay_level(m, *net, since, left);
 		if (!paid) {
 			mcx_pay_interrupted(m, gross);
 			break;
@@ -843,6 +877,7 @@ static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
 {
 	struct page_counter *counter;
 	unsigned long net;
+	u64 since;
 
 	rcu_read_lock();
 	counter = mcx_own_counter();
@@ -851,7 +886,8 @@ static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
 	/* Nobody may have to wait just because credit counts. */
 	if (net < nr_pages)
 		mcx_hooks_demand();
-	if (!mcx_pay_pages(NULL, nr_pages, &net, left))
+	since = net ? mcx_credit_since(counter) : 0;
+	if (!mcx_pay_pages(NULL, nr_pages, &net, since, left))
 		return false;
 	mcx_credit_book(counter, nr_pages, net);
 	return true;
@@ -862,7 +898,7 @@ static bool mcx_pay_elsewhere(const struct mcx_owed *owed, u64 *left)
 {
 	unsigned long nr_pages = owed->pages;
 
-	if (!nr_pages || mcx_pay_pages(owed->counter, nr_pages, &nr_pages, left))
+	if (!nr_pages || mcx_pay_pages(owed->counter, nr_pages, &nr_pages, 0, left))
 		return true;
 	mcx_owed_add_pages(owed->counter, owed->pages);
 	return false;
@@ -1079,6 +1115,7 @@ void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task)
 	     m = rcu_dereference(m->up)) {
 		__wake_up(&m->waiters, TASK_NORMAL, 0, task);
 		__wake_up(&m->batch_waiters, TASK_NORMAL, 0, task);
+		__wake_up(&m->light_waiters, TASK_NORMAL, 0, task);
 	}
 	rcu_read_unlock();
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -489,6 +490,93 @@ static void test_not_given(void)
 		i / 10.);
 }
 
+/* Rounds of so many in which a task had to wait that takes 64 pages each @ms, and keeps them. */
+static double waits_taking(int rounds, int ms)
+{
+	struct rusage usage;
+	long before;
+	int i, n = 0;
+
+	/* Nothing but the limit shall make it wait. */
+	mlockall(MCL_CURRENT);
+	for (i = 0; i < rounds; i++) {
+		nap_ms(ms);
+		getrusage(RUSAGE_SELF, &usage);
+		before = usage.ru_nvcsw;
+		populate(64);
+		getrusage(RUSAGE_SELF, &usage);
+		n += usage.ru_nvcsw > before;
+	}
+	return n;
+}
+
+#define LIGHT_ROUNDS	12
+
+static double takes_little(void)
+{
+	return waits_taking(LIGHT_ROUNDS, 1000);
+}
+
+static double takes_much(void)
+{
+	return waits_taking(4 * LIGHT_ROUNDS, 0);
+}
+
+/* Takes more than the limit allows, again and again. */
+static pid_t taker(const char *cg, size_t len)
+{
+	pid_t pid = fork();
+	char *p;
+	size_t i;
+
+	if (pid)
+		return pid;
+	if (cg_enter(cg))
+		_exit(1);
+	for (;;) {
+		p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p == MAP_FAILED)
+			_exit(1);
+		for (i = 0; i < len; i += PAGE)
+			p[i] = 1;
+		munmap(p, len);
+	}
+}
+
+/* It is others that keep usage where tasks are paced. */
+static void test_light(void)
+{
+	double little, much;
+	pid_t pid[2];
+	int i, err = swap_on();
+
+	if (err) {
+		ktap_skip("no swap device: %s", strerror(-err));
+		return;
+	}
+	cg_remove(OURS);
+	cg_create(OURS);
+	cg_write(OURS, "memory.high", "32M");
+	mcx_manage(OURS);
+	for (i = 0; i < 2; i++)
+		pid[i] = taker(OURS, 48 * MIB);
+	cg_fills(OURS, 30 * MIB);
+	nap_ms(1000);
+	little = reported(child(takes_little));
+	much = reported(child(takes_much)) / 4;
+	ktap_ok(much > LIGHT_ROUNDS / 3,
+		"who takes much beside others has to wait (in %.0f rounds of %d)",
+		much, LIGHT_ROUNDS);
+	ktap_ok(little >= 0 && little <= much / 2,
+		"who takes little less than half as often (in %.0f of as many)",
+		little);
+	for (i = 0; i < 2; i++)
+		end_task(pid[i]);
+	cg_write(OURS, "memory.high", "max");
+	swap_off();
+}
+
 static void test_swap_high(void)
 {
 	long long events;
@@ -561,6 +649,7 @@ int main(int argc, char **argv)
 		test_freeze();
 		test_elsewhere();
 		test_given();
+		test_light();
 		test_swap_high();
 		test_unmanaged();
 	}
