@@ -17,6 +17,7 @@
  */
 #include <linux/ftrace.h>
 #include <linux/minmax.h>
+#include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/printk.h>
 #include <linux/workqueue.h>
@@ -58,6 +59,20 @@ static unsigned long retry_delay = MCX_RETRY_DELAY;
 static unsigned long demanded_at;
 /* A policy wants them for as long as it is there. */
 static bool demand_held;
+
+/*
+ * Emulated CPUs that run in parallel may take what is being patched under load for a
+ * breakpoint (tests/vm/run).
+ */
+static bool keep_hooks;
+module_param(keep_hooks, bool, 0444);
+MODULE_PARM_DESC(keep_hooks, "keep hooked what otherwise is only while a task waits, as long as anything is managed, for tests (N)");
+
+/* Is that for as long as anything is managed? */
+static bool mcx_demand_stays(void)
+{
+	return READ_ONCE(demand_held) || keep_hooks;
+}
 
 /* The first has those with it that cost an ftrace_ops less, see struct mcx_hook. */
 static struct mcx_hook * const hooks[] = {
@@ -286,7 +301,7 @@ static int mcx_hooks_attach(void)
 	WRITE_ONCE(hooks_attached, true);
 	/* Pairs with mcx_hooks_hold(). */
 	smp_mb();
-	if (READ_ONCE(demand_held))
+	if (mcx_demand_stays())
 		mod_delayed_work(mcx_wq, &demand_work, 0);
 	return ret ?: result;
 }
@@ -346,7 +361,7 @@ static int mcx_hook_switch(struct mcx_hook *h, bool on)
 /* Jiffies that they stay for; none if not positive. */
 static long mcx_demand_left(void)
 {
-	if (READ_ONCE(demand_held))
+	if (mcx_demand_stays())
 		return MCX_DEMAND_TIME;
 	return (long)(READ_ONCE(demanded_at) + MCX_DEMAND_TIME - jiffies);
 }
@@ -368,7 +383,7 @@ static void mcx_demand_work(struct work_struct *work)
 	smp_mb();
 	if (left <= 0)
 		left = mcx_demand_left();
-	if (left > 0 && !(h->attached && READ_ONCE(demand_held)))
+	if (left > 0 && !(h->attached && mcx_demand_stays()))
 		queue_delayed_work(mcx_wq, &demand_work,
 				   h->attached ? left + 1 : 0);
 out:
