@@ -70,6 +70,9 @@
 /* The rest while memory.high is not enforced: only to see whether it can be. */
 #define MCX_PROBE_REST		HZ
 
+/* Waiters that look again after a pass, where not all do. */
+#define MCX_WAKE_FEW		8
+
 /* Before suspending is given up. */
 #define MCX_PAUSE_WAIT		(20 * HZ)
 
@@ -285,9 +288,13 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 	unsigned long admit = mcx_mark_admit(m), gap = mcx_gap(m, admit);
 	unsigned long usage = page_counter_read(m->counter);
 
-	/* Missing one that is just going to sleep costs it one slice at most. */
-	if (waitqueue_active(&m->waiters) && usage <= admit - gap / 4)
-		wake_up_all(&m->waiters);
+	/*
+	 * Missing one that is just going to sleep costs it one slice at most. Where usage
+	 * is only just below the mark those look again that have waited longest.
+	 */
+	if (waitqueue_active(&m->waiters) && usage <= admit)
+		wake_up_nr(&m->waiters, usage <= admit - gap / 4 ? 0 :
+			   MCX_WAKE_FEW);
 	/* These wait where others are held, see mcx_delay(). */
 	if (waitqueue_active(&m->light_waiters) && usage <= admit)
 		wake_up_all(&m->light_waiters);

@@ -35,6 +35,8 @@
 	S(paced_usec)							\
 	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
+	/* and that were not, for now: who takes little, see mcx_delay() */ \
+	S(spared)							\
 	/* pages that these reclaimed themselves instead, when a signal came */ \
 	S(hurried_pages)						\
 	/* and of batch threads */					\

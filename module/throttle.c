@@ -337,7 +337,7 @@ static notrace enum mcx_caller mcx_route_elsewhere(unsigned long parent_ip)
 	return ours ? caller : MCX_CALLER_NEW;
 }
 
-/* @key: the only task that is meant; NULL: all are. */
+/* @key: the only task that is meant; NULL: any is. */
 static int mcx_wake_function(struct wait_queue_entry *wait, unsigned int mode,
 			     int sync, void *key)
 {
@@ -368,7 +368,7 @@ static bool mcx_wait(struct mcx_memcg *m, wait_queue_head_t *queue, u64 nsec,
 	 * Not TASK_FREEZABLE: who is frozen in here, by a cgroup v1 freezer, would
 	 * keep the module from unloading. A slice later it is frozen outside.
 	 */
-	prepare_to_wait(queue, &wait, TASK_KILLABLE);
+	prepare_to_wait_exclusive(queue, &wait, TASK_KILLABLE);
 	if (!READ_ONCE(draining) && reason(m) && !fatal_signal_pending(current) &&
 	    (p->owner || !mcx_owner_of_futex()))
 		schedule_hrtimeout_range(&expires, 50 * NSEC_PER_USEC,
@@ -427,15 +427,20 @@ static struct mcx_turn mcx_current_turn(struct mcx_memcg *m, u64 waited)
 	return turn;
 }
 
+/* The time in which a worker frees as much, rests for cpu_max= included. */
+static u64 mcx_worker_time(struct mcx_memcg *m, unsigned long nr_pages)
+{
+	return mcx_cpu_slowed(m, div64_ul((u64)nr_pages * NSEC_PER_SEC,
+					  READ_ONCE(m->rate)));
+}
+
 /*
  * Who takes less than 1/16 of what a worker frees: it is others that keep usage high.
  * @since: nanoseconds since it last had to wait.
  */
 static bool mcx_is_light(struct mcx_memcg *m, unsigned long nr_pages, u64 since)
 {
-	u64 usec = div_u64(since, NSEC_PER_USEC);
-
-	return (u64)nr_pages * USEC_PER_SEC <= READ_ONCE(m->rate) * (usec / 16);
+	return mcx_worker_time(m, nr_pages) <= since / 16;
 }
 
 /* Where such a task is held: 1.5 % higher, if that leaves room below memory.max. */
@@ -473,8 +478,7 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
 		return mcx_empty_delay(m, usage, nr_pages);
 	if (usage >= admit)
 		return MCX_ENTRY_NS;
-	base = div64_ul((u64)nr_pages * NSEC_PER_SEC, READ_ONCE(m->rate));
-	base = mcx_cpu_slowed(m, base);
+	base = mcx_worker_time(m, nr_pages);
 	if (check_mul_overflow(base, (u64)(usage - pace), &base))
 		return MCX_ENTRY_NS;
 	return div64_ul(base, admit - usage);
@@ -520,6 +524,17 @@ static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 	return mcx_wait(m, mcx_queue(m, turn), nsec, mcx_memcg_managed, p);
 }
 
+/* Current does not wait. Would it, if it did not take little? */
+static void mcx_note_spared(struct mcx_memcg *m, unsigned long nr_pages,
+			    struct mcx_turn *turn)
+{
+	if (!turn->light)
+		return;
+	turn->light = false;
+	if (mcx_delay(m, nr_pages, turn))
+		mcx_stat_inc(m, spared);
+}
+
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 			  u64 since, u64 *left)
@@ -534,8 +549,10 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	if (!*left)
 		return true;
 	delay = min(mcx_current_delay(m, nr_pages, since, 0, &turn), *left);
-	if (!delay)
+	if (!delay) {
+		mcx_note_spared(m, nr_pages, &turn);
 		return true;
+	}
 
 	first = turn;
 	mcx_hooks_demand();

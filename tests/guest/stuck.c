@@ -543,7 +543,7 @@ static void test_dirty(void)
 	write_rate(debug_kernel() ? "200000" : "1000000");
 	h.pid = writer();
 	/* So long it may take until nothing but dirty pages is left. */
-	for (i = 0; i < 1500 && !stat_of("flushed"); i++)
+	for (i = 0; i < 3000 && !stat_of("flushed"); i++)
 		nap_ms(20);
 	nap_ms(2000);
 	ktap_ok(stat_of("flushed") > 0 && stat_of("reclaim_empty") > 0,
