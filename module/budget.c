@@ -17,9 +17,10 @@
  *
  * Owners of futexes that others wait for (owner.c) have a budget of their own, a quarter
  * of that: any thread can be one, in any cgroup above it, too, and must not use up what
- * was meant for others.
+ * was meant for others. So have those that take little (mcx_is_light()): each by itself
+ * does, but there may be any number of them.
  *
- * Locking: mcx_budget.lock, two of each cgroup; taken where tasks would wait, and by workers
+ * Locking: mcx_budget.lock, three of each cgroup; taken where tasks would wait, and by workers
  * after a pass.
  */
 #include <linux/minmax.h>
@@ -66,6 +67,7 @@ void mcx_budget_earn(struct mcx_memcg *m, unsigned long nr_pages)
 {
 	mcx_budget_put(m, &m->critical, nr_pages);
 	mcx_budget_put(m, &m->owners, nr_pages);
+	mcx_budget_put(m, &m->light, nr_pages);
 }
 
 /* Caller holds the lock. */
@@ -104,11 +106,12 @@ bool mcx_budget_take(struct mcx_memcg *m, struct mcx_budget *b,
 	}
 	spin_unlock(&b->lock);
 
-	if (b != &m->critical) {
-		if (granted)
-			mcx_stat_inc(m, futex_owner);
+	if (granted && b == &m->owners)
+		mcx_stat_inc(m, futex_owner);
+	if (granted && b == &m->light)
+		mcx_stat_inc(m, spared);
+	if (b != &m->critical)
 		return granted;
-	}
 	if (granted)
 		mcx_stat_add(m, critical_pages, nr_pages);
 	if (over) {
@@ -136,4 +139,5 @@ void mcx_budget_init_memcg(struct mcx_memcg *m)
 {
 	mcx_budget_init(&m->critical, 1);
 	mcx_budget_init(&m->owners, 4);
+	mcx_budget_init(&m->light, 4);
 }

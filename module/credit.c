@@ -19,8 +19,8 @@
  * What is missing for less than a batch is therefore kept, as negative credit, until
  * it is one.
  *
- * And it is known how long ago a task last had to wait, so that throttle.c can tell who
- * takes little from who takes much.
+ * And it is known how long ago a task was last in debt for what it had no credit for, so
+ * that throttle.c can tell who takes little from who takes much.
  *
  * Locking: none; see slots.c. Only tasks that were in debt have an element, and only
  * for what they did in the cgroup they were in then.
@@ -28,6 +28,7 @@
 #include <linux/ktime.h>
 #include <linux/minmax.h>
 #include <linux/preempt.h>
+#include <linux/sched.h>
 #include <linux/time64.h>
 
 #include "credit.h"
@@ -36,7 +37,7 @@
 
 #define MCX_CREDIT_MAX	(512 + MCX_BATCH)
 
-/* Whoever is not known took nothing for as long. */
+/* Whoever is not known took nothing for as long, or since it exists. */
 #define MCX_SINCE_MAX	(2 * NSEC_PER_SEC)
 
 struct mcx_credit {
@@ -44,18 +45,20 @@ struct mcx_credit {
 	struct page_counter *counter;	/* compared, never followed */
 	unsigned long held;
 	long credit;
-	u64 due_at;	/* ns; when it last was to wait */
+	u64 due_at;	/* ns; when it last took what it had no credit for */
 };
 
 static struct mcx_credit table[MCX_SLOTS];
 
-/* It is current's now, or current has moved. */
-static void mcx_credit_renew(struct mcx_credit *c, struct page_counter *counter)
+/* It is current's now, or current has moved, which makes it no other task. */
+static void mcx_credit_renew(struct mcx_credit *c, struct page_counter *counter,
+			     bool fresh)
 {
 	c->counter = counter;
 	c->held = 0;
 	c->credit = 0;
-	c->due_at = 0;
+	if (fresh)
+		c->due_at = current->start_time;
 }
 
 /**
@@ -106,7 +109,7 @@ unsigned long mcx_credit_see(struct page_counter *counter,
 }
 
 /**
- * mcx_credit_since() - for how long current did not have to wait
+ * mcx_credit_since() - for how long current took nothing that it had no credit for
  * @counter: of its own cgroup
  *
  * Context: task.
@@ -122,11 +125,28 @@ u64 mcx_credit_since(struct page_counter *counter)
 	c = mcx_slot_claim(table, sizeof(*table), &fresh);
 	if (c) {
 		if (fresh || c->counter != counter)
-			mcx_credit_renew(c, counter);
-		since = min(now - c->due_at, MCX_SINCE_MAX);
+			mcx_credit_renew(c, counter, fresh);
+		since = min(now - min(now, c->due_at), MCX_SINCE_MAX);
 	}
 	preempt_enable_notrace();
 	return since;
+}
+
+/**
+ * mcx_credit_due() - current was interrupted: it is still in debt
+ *
+ * Context: task.
+ */
+void mcx_credit_due(void)
+{
+	u64 now = ktime_get_ns();
+	struct mcx_credit *c;
+
+	preempt_disable_notrace();
+	c = mcx_slot_renew(table, sizeof(*table));
+	if (c)
+		c->due_at = now;
+	preempt_enable_notrace();
 }
 
 /**
@@ -148,7 +168,7 @@ void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 	c = mcx_slot_claim(table, sizeof(*table), &fresh);
 	if (c) {
 		if (fresh || c->counter != counter) {
-			mcx_credit_renew(c, counter);
+			mcx_credit_renew(c, counter, fresh);
 			/* What there was is used, or void since the wait. */
 			if (waited)
 				c->credit = nr_pages - waited;

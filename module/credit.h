@@ -11,6 +11,7 @@ unsigned long mcx_credit_give(struct page_counter *counter,
 unsigned long mcx_credit_see(struct page_counter *counter,
 			     unsigned long nr_pages);
 u64 mcx_credit_since(struct page_counter *counter);
+void mcx_credit_due(void);
 void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 		     unsigned long waited);
 

@@ -18,8 +18,8 @@
  * is at least two batches per CPU (the kernel keeps one charged in advance) and
  * at most 1/8 of the limit.
  *
- * Who takes little has marks of its own: pace is at admit, and admit 1/64 above; see
- * mcx_delay().
+ * Who takes little has marks of its own: pace is at admit, and admit at mcx_mark_light(),
+ * a little above.
  *
  * A policy may set a lower memory.high for all this (policy_wish.c).
  *
@@ -183,6 +183,13 @@ static inline unsigned long mcx_mark_grace(struct mcx_memcg *m)
 	if (max < PAGE_COUNTER_MAX)
 		grace = min(grace, max - (max - mcx_admit_of(m, max)) / 4 * 3);
 	return grace;
+}
+
+/* Where who takes little is held: 1.5 % above all others, but not above that. */
+static inline unsigned long mcx_mark_light(struct mcx_memcg *m,
+					   unsigned long admit)
+{
+	return min(admit + admit / 64, max(mcx_mark_grace(m), admit));
 }
 
 /*

@@ -290,13 +290,15 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 
 	/*
 	 * Missing one that is just going to sleep costs it one slice at most. Where usage
-	 * is only just below the mark those look again that have waited longest.
+	 * is only just below the mark a few look again, in the order in which they came
+	 * or looked last.
 	 */
 	if (waitqueue_active(&m->waiters) && usage <= admit)
 		wake_up_nr(&m->waiters, usage <= admit - gap / 4 ? 0 :
 			   MCX_WAKE_FEW);
-	/* These wait where others are held, see mcx_delay(). */
-	if (waitqueue_active(&m->light_waiters) && usage <= admit)
+	/* These are held a little higher, see mcx_delay(). */
+	if (waitqueue_active(&m->light_waiters) &&
+	    usage < mcx_mark_light(m, admit))
 		wake_up_all(&m->light_waiters);
 	/* They wait for half a gap less, see mcx_delay(). */
 	if (waitqueue_active(&m->batch_waiters) && usage <= admit - gap / 4 * 3)

@@ -35,7 +35,7 @@
 	S(paced_usec)							\
 	/* of those, cut short (a signal, the end of being managed) */	\
 	S(paced_interrupted)						\
-	/* and that were not, for now: who takes little, see mcx_delay() */ \
+	/* waits that ended, or did not begin, as the task takes little */ \
 	S(spared)							\
 	/* pages that these reclaimed themselves instead, when a signal came */ \
 	S(hurried_pages)						\

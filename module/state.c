@@ -168,6 +168,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	init_waitqueue_head(&m->waiters);
 	init_waitqueue_head(&m->batch_waiters);
 	init_waitqueue_head(&m->light_waiters);
+	init_waitqueue_head(&m->delay_waiters);
 	mcx_adapt_init_memcg(m);
 	mcx_reclaim_init_memcg(m);
 	mcx_starve_init_memcg(m);

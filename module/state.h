@@ -416,6 +416,7 @@ struct mcx_budget {
  * @overrun_decided: jiffies when the kernel was last made to decide, see overrun.c
  * @critical: what critical threads may charge without waiting
  * @owners: the same for owners of futexes that others wait for
+ * @light: the same for who takes little
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
  * @hash: in the table; mutex for writing, RCU for reading
@@ -461,6 +462,7 @@ struct mcx_budget {
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
  * @light_waiters: light tasks among them, which do for more; see mcx_delay()
+ * @delay_waiters: tasks that a policy delays
  * @rcu: for freeing
  */
 struct mcx_memcg {
@@ -489,6 +491,7 @@ struct mcx_memcg {
 	unsigned long overrun_decided;
 	struct mcx_budget critical;
 	struct mcx_budget owners;
+	struct mcx_budget light;
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;
@@ -537,6 +540,7 @@ struct mcx_memcg {
 	wait_queue_head_t waiters;
 	wait_queue_head_t batch_waiters;
 	wait_queue_head_t light_waiters;
+	wait_queue_head_t delay_waiters;
 	struct rcu_head rcu;
 };
 
@@ -586,6 +590,7 @@ static inline void mcx_memcg_wake(struct mcx_memcg *m)
 	wake_up_all(&m->waiters);
 	wake_up_all(&m->batch_waiters);
 	wake_up_all(&m->light_waiters);
+	wake_up_all(&m->delay_waiters);
 }
 
 static inline bool mcx_memcg_managed(struct mcx_memcg *m)

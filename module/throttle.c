@@ -73,6 +73,11 @@
 
 /* How long a batch thread waits for less usage than others do, in one entry. */
 #define MCX_BATCH_NS	(200ULL * NSEC_PER_MSEC)
+/*
+ * Who takes little took nothing for as long: what is taken while usage is below the pacing
+ * mark is not seen, and usage may be there now and then.
+ */
+#define MCX_LIGHT_NS	(200ULL * NSEC_PER_MSEC)
 /* How often a critical one looks whether it may go on. */
 #define MCX_CRITICAL_NS	(5ULL * NSEC_PER_MSEC)
 
@@ -435,18 +440,12 @@ static u64 mcx_worker_time(struct mcx_memcg *m, unsigned long nr_pages)
 }
 
 /*
- * Who takes less than 1/16 of what a worker frees: it is others that keep usage high.
- * @since: nanoseconds since it last had to wait.
+ * Who takes less than 1/16 of what a worker frees: it is others that keep usage high, or
+ * many of that kind, for which there is a budget. @since: see mcx_credit_since().
  */
 static bool mcx_is_light(struct mcx_memcg *m, unsigned long nr_pages, u64 since)
 {
-	return mcx_worker_time(m, nr_pages) <= since / 16;
-}
-
-/* Where such a task is held: 1.5 % higher, if that leaves room below memory.max. */
-static unsigned long mcx_mark_light(struct mcx_memcg *m, unsigned long admit)
-{
-	return min(admit + admit / 64, max(mcx_mark_grace(m), admit));
+	return since >= MCX_LIGHT_NS && mcx_worker_time(m, nr_pages) <= since / 16;
 }
 
 /*
@@ -456,7 +455,7 @@ static unsigned long mcx_mark_light(struct mcx_memcg *m, unsigned long admit)
  * until it is below. So whoever charges little waits little, and long before
  * anybody is held. A batch thread sees usage half a gap higher than it is, so that it
  * waits before all others do, and is held where those begin to wait; a light one waits
- * only where those are held.
+ * only where those are held, and is held a little higher.
  */
 static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
 		     const struct mcx_turn *turn)
@@ -484,6 +483,22 @@ static u64 mcx_delay(struct mcx_memcg *m, unsigned long nr_pages,
 	return div64_ul(base, admit - usage);
 }
 
+/* The same if it takes little, @delay otherwise. */
+static u64 mcx_light_delay(struct mcx_memcg *m, unsigned long nr_pages,
+			   u64 delay, u64 waited, struct mcx_turn *turn)
+{
+	u64 light;
+
+	turn->light = true;
+	light = mcx_delay(m, nr_pages, turn);
+	if (light > waited)
+		return light;
+	if (mcx_budget_take(m, &m->light, nr_pages))
+		return light;
+	turn->light = false;
+	return delay;
+}
+
 /*
  * How long current shall wait in all: if it is critical, or owns what others wait for, and
  * what it charged is in its cgroup's budget for that, no longer.
@@ -494,7 +509,6 @@ static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
 	u64 delay;
 
 	*turn = mcx_current_turn(m, waited);
-	turn->light = mcx_is_light(m, nr_pages, since);
 	delay = mcx_delay(m, nr_pages, turn);
 	if (delay <= waited)
 		return delay;
@@ -503,6 +517,8 @@ static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
 		return 0;
 	if (turn->owner && mcx_budget_take(m, &m->owners, nr_pages))
 		return 0;
+	if (turn->class != MCX_CLASS_BATCH && mcx_is_light(m, nr_pages, since))
+		return mcx_light_delay(m, nr_pages, delay, waited, turn);
 	return delay;
 }
 
@@ -524,17 +540,6 @@ static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 	return mcx_wait(m, mcx_queue(m, turn), nsec, mcx_memcg_managed, p);
 }
 
-/* Current does not wait. Would it, if it did not take little? */
-static void mcx_note_spared(struct mcx_memcg *m, unsigned long nr_pages,
-			    struct mcx_turn *turn)
-{
-	if (!turn->light)
-		return;
-	turn->light = false;
-	if (mcx_delay(m, nr_pages, turn))
-		mcx_stat_inc(m, spared);
-}
-
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 			  u64 since, u64 *left)
@@ -549,10 +554,8 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 	if (!*left)
 		return true;
 	delay = min(mcx_current_delay(m, nr_pages, since, 0, &turn), *left);
-	if (!delay) {
-		mcx_note_spared(m, nr_pages, &turn);
+	if (!delay)
 		return true;
-	}
 
 	first = turn;
 	mcx_hooks_demand();
@@ -758,7 +761,7 @@ static u64 mcx_wait_delay(struct mcx_memcg *own, u64 by, u64 delay, u64 waited)
 	u64 before = min(waited, delay);
 	bool over;
 	const struct mcx_due due = {
-		&own->waiters, mcx_has_delays, &own->owner_skip_delay, true,
+		&own->delay_waiters, mcx_has_delays, &own->owner_skip_delay, true,
 		READ_ONCE(own->wakes)
 	};
 
@@ -862,7 +865,7 @@ static void mcx_pay_interrupted(struct mcx_memcg *m, unsigned long nr_pages)
 /*
  * Wait in all managed cgroups from the one with @counter up, or from current's own, for
  * @net pages, or where usage is too high for that for @gross, which is in @net then.
- * @since: nanoseconds since it last had to. What the workers' time costs is owed for all.
+ * @since: as mcx_credit_since(). What the workers' time costs is owed for all.
  * Returns false if interrupted.
  */
 static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
@@ -903,9 +906,14 @@ static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
 	/* Nobody may have to wait just because credit counts. */
 	if (net < nr_pages)
 		mcx_hooks_demand();
-	since = net ? mcx_credit_since(counter) : 0;
-	if (!mcx_pay_pages(NULL, nr_pages, &net, since, left))
+	since = mcx_credit_since(counter);
+	/* That much at least, for all that is known. */
+	if (nr_pages >= MCX_DEBT_MAX * MCX_BATCH)
+		since = 0;
+	if (!mcx_pay_pages(NULL, nr_pages, &net, since, left)) {
+		mcx_credit_due();
 		return false;
+	}
 	mcx_credit_book(counter, nr_pages, net);
 	return true;
 }
@@ -1133,6 +1141,7 @@ void mcx_throttle_wake(struct mem_cgroup *memcg, struct task_struct *task)
 		__wake_up(&m->waiters, TASK_NORMAL, 0, task);
 		__wake_up(&m->batch_waiters, TASK_NORMAL, 0, task);
 		__wake_up(&m->light_waiters, TASK_NORMAL, 0, task);
+		__wake_up(&m->delay_waiters, TASK_NORMAL, 0, task);
 	}
 	rcu_read_unlock();
 }

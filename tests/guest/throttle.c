@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -322,6 +323,7 @@ static void test_elsewhere(void)
 
 /* What children report. */
 static volatile double *report;
+static volatile double *waits_at_once;
 static volatile bool *may_go;
 
 static void *populate(size_t pages)
@@ -440,7 +442,8 @@ static void test_given(void)
 
 	report = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	may_go = (bool *)(report + 1);
+	waits_at_once = report + 1;
+	may_go = (bool *)(report + 2);
 	*report = -1;
 	cg_remove(OURS);
 	cg_create(OURS);
@@ -489,29 +492,41 @@ static void test_not_given(void)
 		i / 10.);
 }
 
-/* Takes 64 pages each @ms, and keeps them. */
-static double takes(int rounds, int ms)
+/* Does it give up its CPU to take 64 pages, which it keeps? */
+static bool sleeps_taking(void)
 {
-	int i;
+	struct rusage usage;
+	long before;
 
-	for (i = 0; i < rounds; i++) {
-		nap_ms(ms);
-		populate(64);
-	}
-	return 0;
+	getrusage(RUSAGE_SELF, &usage);
+	before = usage.ru_nvcsw;
+	populate(64);
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_nvcsw > before;
 }
 
+#define LIGHT_ROUNDS	24
+
+/*
+ * Each half a second it takes a little, and then as much at once: how often it had to wait
+ * for the former, and in waits_at_once for the latter, which is the same but for that.
+ */
 static double takes_little(void)
 {
-	return takes(16, 500);
+	double n = 0;
+	int i;
+
+	/* Nothing else of it has to be read in again. */
+	mlockall(MCL_CURRENT);
+	for (i = 0; i < LIGHT_ROUNDS; i++) {
+		nap_ms(500);
+		n += sleeps_taking();
+		*waits_at_once += sleeps_taking();
+	}
+	return n;
 }
 
-static double takes_much(void)
-{
-	return takes(128, 0);
-}
-
-/* Takes more than the limit allows, again and again. */
+/* Takes more than the limit allows, again and again; what it gives back is little of that. */
 static pid_t taker(const char *cg, size_t len)
 {
 	pid_t pid = fork();
@@ -533,23 +548,14 @@ static pid_t taker(const char *cg, size_t len)
 	}
 }
 
-/* How often a task did not wait in OURS as it takes little, while @task ran. */
-static long long spared(double (*task)(void))
-{
-	long long before = cg_key(OURS, "memory.ext.stat", "spared");
-
-	reported(child(task));
-	return cg_key(OURS, "memory.ext.stat", "spared") - before;
-}
-
-#define TAKERS	4
+#define TAKERS	3
 
 /* It is others that keep usage where tasks are paced. */
 static void test_light(void)
 {
-	long long little, much;
 	int i, err = swap_on();
 	pid_t pid[TAKERS];
+	double little;
 
 	if (err) {
 		ktap_skip("no swap device: %s", strerror(-err));
@@ -557,19 +563,22 @@ static void test_light(void)
 	}
 	cg_remove(OURS);
 	cg_create(OURS);
-	cg_write(OURS, "memory.high", "32M");
+	cg_write(OURS, "memory.high", "64M");
 	mcx_manage(OURS);
 	for (i = 0; i < TAKERS; i++)
-		pid[i] = taker(OURS, 24 * MIB);
-	cg_fills(OURS, 30 * MIB);
+		pid[i] = taker(OURS, 160 * MIB);
+	cg_fills(OURS, 60 * MIB);
 	nap_ms(1000);
-	little = spared(takes_little);
-	much = spared(takes_much);
-	/* The others are, too, once each time that usage comes there. */
-	ktap_ok(little >= 4, "who takes little beside others is spared (%lld times)",
-		little);
-	ktap_ok(much >= 0 && much < 100,
-		"who takes much is not each time (%lld of 128)", much);
+	*waits_at_once = 0;
+	little = reported(child(takes_little));
+	ktap_ok(*waits_at_once >= 3,
+		"who takes twice 64 pages beside others waits (%.0f times of %d)",
+		*waits_at_once, LIGHT_ROUNDS);
+	ktap_ok(little >= 0 && little <= *waits_at_once / 3 * 2,
+		"but less often for the first, which is little (%.0f)", little);
+	ktap_ok(cg_key(OURS, "memory.ext.stat", "spared") > 0,
+		"and is counted as spared (%lld)",
+		cg_key(OURS, "memory.ext.stat", "spared"));
 	for (i = 0; i < TAKERS; i++)
 		end_task(pid[i]);
 	cg_write(OURS, "memory.high", "max");
