@@ -50,15 +50,26 @@ struct mcx_credit {
 
 static struct mcx_credit table[MCX_SLOTS];
 
-/* It is current's now, or current has moved, which makes it no other task. */
-static void mcx_credit_renew(struct mcx_credit *c, struct page_counter *counter,
-			     bool fresh)
+/*
+ * Current's element for this cgroup, or NULL. @fresh: it is empty, as it was another's or
+ * current has moved, which makes it no other task. Caller has preemption off.
+ */
+static struct mcx_credit *mcx_credit_claim(struct page_counter *counter,
+					   bool *fresh)
 {
-	c->counter = counter;
-	c->held = 0;
-	c->credit = 0;
-	if (fresh)
+	struct mcx_credit *c = mcx_slot_claim(table, sizeof(*table), fresh);
+
+	if (!c)
+		return NULL;
+	if (*fresh)
 		c->due_at = current->start_time;
+	*fresh |= c->counter != counter;
+	if (*fresh) {
+		c->counter = counter;
+		c->held = 0;
+		c->credit = 0;
+	}
+	return c;
 }
 
 /**
@@ -122,12 +133,9 @@ u64 mcx_credit_since(struct page_counter *counter)
 	bool fresh;
 
 	preempt_disable_notrace();
-	c = mcx_slot_claim(table, sizeof(*table), &fresh);
-	if (c) {
-		if (fresh || c->counter != counter)
-			mcx_credit_renew(c, counter, fresh);
+	c = mcx_credit_claim(counter, &fresh);
+	if (c)
 		since = min(now - min(now, c->due_at), MCX_SINCE_MAX);
-	}
 	preempt_enable_notrace();
 	return since;
 }
@@ -165,14 +173,11 @@ void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 	bool fresh;
 
 	preempt_disable_notrace();
-	c = mcx_slot_claim(table, sizeof(*table), &fresh);
+	c = mcx_credit_claim(counter, &fresh);
 	if (c) {
-		if (fresh || c->counter != counter) {
-			mcx_credit_renew(c, counter, fresh);
-			/* What there was is used, or void since the wait. */
-			if (waited)
-				c->credit = nr_pages - waited;
-		}
+		/* What there was is used, or void since the wait. */
+		if (fresh && waited)
+			c->credit = nr_pages - waited;
 		if (waited)
 			c->due_at = now;
 		c->held = min(c->held + nr_pages, MCX_CREDIT_MAX);

@@ -799,7 +799,6 @@ static void mcx_pay_delay(const struct mcx_owed *owed, u64 waited)
 static bool mcx_would_wait(struct page_counter *counter, unsigned long nr_pages)
 {
 	struct mcx_memcg *m = counter ? mcx_memcg_nearest(counter) : NULL;
-
 	struct mcx_turn turn;
 
 	for (; m; m = rcu_dereference(m->up)) {
