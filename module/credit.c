@@ -19,13 +19,17 @@
  * What is missing for less than a batch is therefore kept, as negative credit, until
  * it is one.
  *
- * And it is known how long ago a task was last in debt for what it had no credit for, so
- * that throttle.c can tell who takes little from who takes much.
+ * And it is known how much a task lately took that it had no credit for, so that throttle.c
+ * can tell who takes little from who takes much: a sum of which half is forgotten each
+ * MCX_HALF_NS. Even who gives back all it takes comes to some: of its pages, those that a
+ * worker just looks at are freed by that.
  *
  * Locking: none; see slots.c. Only tasks that were in debt have an element, and only
  * for what they did in the cgroup they were in then.
  */
+#include <linux/bits.h>
 #include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
@@ -37,15 +41,19 @@
 
 #define MCX_CREDIT_MAX	(512 + MCX_BATCH)
 
-/* Whoever is not known took nothing for as long, or since it exists. */
-#define MCX_SINCE_MAX	(2 * NSEC_PER_SEC)
+#define MCX_HALF_NS	NSEC_PER_SEC
+#define MCX_TAKEN_MAX	(1UL << 30)
+
+/* Nothing is known of a task that is younger. */
+#define MCX_YOUNG_NS	(200 * NSEC_PER_MSEC)
 
 struct mcx_credit {
 	struct mcx_slot slot;
 	struct page_counter *counter;	/* compared, never followed */
 	unsigned long held;
 	long credit;
-	u64 due_at;	/* ns; when it last took what it had no credit for */
+	unsigned long taken;	/* without credit, */
+	u64 taken_at;		/* as it was at that time, ns */
 };
 
 static struct mcx_credit table[MCX_SLOTS];
@@ -62,7 +70,7 @@ static struct mcx_credit *mcx_credit_claim(struct page_counter *counter,
 	if (!c)
 		return NULL;
 	if (*fresh)
-		c->due_at = current->start_time;
+		c->taken = 0;
 	*fresh |= c->counter != counter;
 	if (*fresh) {
 		c->counter = counter;
@@ -119,42 +127,41 @@ unsigned long mcx_credit_see(struct page_counter *counter,
 	return credit <= -(long)MCX_BATCH ? -credit : 0;
 }
 
-/**
- * mcx_credit_since() - for how long current took nothing that it had no credit for
- * @counter: of its own cgroup
- *
- * Context: task.
- * Return: nanoseconds, MCX_SINCE_MAX at most; 0 if there is no room to remember that.
- */
-u64 mcx_credit_since(struct page_counter *counter)
+/* What is left of that by now. */
+static unsigned long mcx_taken(const struct mcx_credit *c, u64 now)
 {
-	u64 now = ktime_get_ns(), since = 0;
-	struct mcx_credit *c;
-	bool fresh;
+	u64 passed = now - min(now, c->taken_at);
+	u64 halves = div64_u64_rem(passed, MCX_HALF_NS, &passed);
+	unsigned long taken = halves < BITS_PER_LONG ? c->taken >> halves : 0;
 
-	preempt_disable_notrace();
-	c = mcx_credit_claim(counter, &fresh);
-	if (c)
-		since = min(now - min(now, c->due_at), MCX_SINCE_MAX);
-	preempt_enable_notrace();
-	return since;
+	/* A straight line from each half to the next. */
+	return taken - (unsigned long)div64_u64(taken * (passed / NSEC_PER_USEC),
+					  2 * MCX_HALF_NS / NSEC_PER_USEC);
 }
 
 /**
- * mcx_credit_due() - current was interrupted: it is still in debt
+ * mcx_credit_taken() - how much current lately took that it had no credit for
+ * @counter: of its own cgroup
  *
  * Context: task.
+ * Return: pages: what it takes at a constant rate in MCX_CREDIT_NS; ULONG_MAX if it exists
+ * for too short a time, or there is no room to remember that.
  */
-void mcx_credit_due(void)
+unsigned long mcx_credit_taken(struct page_counter *counter)
 {
+	unsigned long taken = ULONG_MAX;
 	u64 now = ktime_get_ns();
 	struct mcx_credit *c;
+	bool fresh;
 
+	if (now < current->start_time + MCX_YOUNG_NS)
+		return taken;
 	preempt_disable_notrace();
-	c = mcx_slot_renew(table, sizeof(*table));
+	c = mcx_credit_claim(counter, &fresh);
 	if (c)
-		c->due_at = now;
+		taken = mcx_taken(c, now);
 	preempt_enable_notrace();
+	return taken;
 }
 
 /**
@@ -178,8 +185,10 @@ void mcx_credit_book(struct page_counter *counter, unsigned long nr_pages,
 		/* What there was is used, or void since the wait. */
 		if (fresh && waited)
 			c->credit = nr_pages - waited;
-		if (waited)
-			c->due_at = now;
+		if (waited) {
+			c->taken = min(mcx_taken(c, now) + waited, MCX_TAKEN_MAX);
+			c->taken_at = now;
+		}
 		c->held = min(c->held + nr_pages, MCX_CREDIT_MAX);
 		c->credit += (long)waited - (long)nr_pages;
 	}

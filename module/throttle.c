@@ -73,11 +73,6 @@
 
 /* How long a batch thread waits for less usage than others do, in one entry. */
 #define MCX_BATCH_NS	(200ULL * NSEC_PER_MSEC)
-/*
- * Who takes little took nothing for as long: what is taken while usage is below the pacing
- * mark is not seen, and usage may be there now and then.
- */
-#define MCX_LIGHT_NS	(200ULL * NSEC_PER_MSEC)
 /* How often a critical one looks whether it may go on. */
 #define MCX_CRITICAL_NS	(5ULL * NSEC_PER_MSEC)
 
@@ -441,11 +436,14 @@ static u64 mcx_worker_time(struct mcx_memcg *m, unsigned long nr_pages)
 
 /*
  * Who takes less than 1/16 of what a worker frees: it is others that keep usage high, or
- * many of that kind, for which there is a budget. @since: see mcx_credit_since().
+ * many of that kind, for which there is a budget. @taken: before that, see
+ * mcx_credit_taken().
  */
-static bool mcx_is_light(struct mcx_memcg *m, unsigned long nr_pages, u64 since)
+static bool mcx_is_light(struct mcx_memcg *m, unsigned long nr_pages,
+			 unsigned long taken)
 {
-	return since >= MCX_LIGHT_NS && mcx_worker_time(m, nr_pages) <= since / 16;
+	return !check_add_overflow(taken, nr_pages, &taken) &&
+	       mcx_worker_time(m, taken) <= MCX_CREDIT_NS / 16;
 }
 
 /*
@@ -504,7 +502,7 @@ static u64 mcx_light_delay(struct mcx_memcg *m, unsigned long nr_pages,
  * what it charged is in its cgroup's budget for that, no longer.
  */
 static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
-			     u64 since, u64 waited, struct mcx_turn *turn)
+			     unsigned long taken, u64 waited, struct mcx_turn *turn)
 {
 	u64 delay;
 
@@ -517,7 +515,7 @@ static u64 mcx_current_delay(struct mcx_memcg *m, unsigned long nr_pages,
 		return 0;
 	if (turn->owner && mcx_budget_take(m, &m->owners, nr_pages))
 		return 0;
-	if (turn->class != MCX_CLASS_BATCH && mcx_is_light(m, nr_pages, since))
+	if (turn->class != MCX_CLASS_BATCH && mcx_is_light(m, nr_pages, taken))
 		return mcx_light_delay(m, nr_pages, delay, waited, turn);
 	return delay;
 }
@@ -542,7 +540,7 @@ static bool mcx_wait_as(struct mcx_memcg *m, const struct mcx_turn *turn,
 
 /* Returns false if interrupted: the rest stays as debt. */
 static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
-			  u64 since, u64 *left)
+			  unsigned long taken, u64 *left)
 {
 	struct mcx_patience patience = { .nsec = MCX_SLICE_NS };
 	u64 start = ktime_get_ns(), waited = 0;
@@ -553,7 +551,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 
 	if (!*left)
 		return true;
-	delay = min(mcx_current_delay(m, nr_pages, since, 0, &turn), *left);
+	delay = min(mcx_current_delay(m, nr_pages, taken, 0, &turn), *left);
 	if (!delay)
 		return true;
 
@@ -568,7 +566,7 @@ static bool mcx_pay_level(struct mcx_memcg *m, unsigned long nr_pages,
 		waited = ktime_get_ns() - start;
 		if (!go_on)
 			break;
-		delay = min(mcx_current_delay(m, nr_pages, since, waited, &turn),
+		delay = min(mcx_current_delay(m, nr_pages, taken, waited, &turn),
 			    *left);
 	}
 	psi_memstall_leave(&pflags);
@@ -864,11 +862,11 @@ static void mcx_pay_interrupted(struct mcx_memcg *m, unsigned long nr_pages)
 /*
  * Wait in all managed cgroups from the one with @counter up, or from current's own, for
  * @net pages, or where usage is too high for that for @gross, which is in @net then.
- * @since: as mcx_credit_since(). What the workers' time costs is owed for all.
+ * @taken: as mcx_credit_taken(). What the workers' time costs is owed for all.
  * Returns false if interrupted.
  */
 static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
-			  unsigned long *net, u64 since, u64 *left)
+			  unsigned long *net, unsigned long taken, u64 *left)
 {
 	struct mcx_memcg *m = NULL;
 	bool paid = true;
@@ -878,7 +876,7 @@ static bool mcx_pay_pages(struct page_counter *counter, unsigned long gross,
 		if (page_counter_read(m->counter) > mcx_mark_grace(m))
 			*net = max(*net, gross);
 		if (*net)
-			paid = mcx_pay_level(m, *net, since, left);
+			paid = mcx_pay_level(m, *net, taken, left);
 		if (!paid) {
 			mcx_pay_interrupted(m, gross);
 			break;
@@ -896,7 +894,7 @@ static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
 {
 	struct page_counter *counter;
 	unsigned long net;
-	u64 since;
+	unsigned long taken;
 
 	rcu_read_lock();
 	counter = mcx_own_counter();
@@ -905,14 +903,12 @@ static bool mcx_pay_own(unsigned long nr_pages, u64 *left)
 	/* Nobody may have to wait just because credit counts. */
 	if (net < nr_pages)
 		mcx_hooks_demand();
-	since = mcx_credit_since(counter);
+	taken = mcx_credit_taken(counter);
 	/* That much at least, for all that is known. */
 	if (nr_pages >= MCX_DEBT_MAX * MCX_BATCH)
-		since = 0;
-	if (!mcx_pay_pages(NULL, nr_pages, &net, since, left)) {
-		mcx_credit_due();
+		taken = ULONG_MAX;
+	if (!mcx_pay_pages(NULL, nr_pages, &net, taken, left))
 		return false;
-	}
 	mcx_credit_book(counter, nr_pages, net);
 	return true;
 }
@@ -922,7 +918,7 @@ static bool mcx_pay_elsewhere(const struct mcx_owed *owed, u64 *left)
 {
 	unsigned long nr_pages = owed->pages;
 
-	if (!nr_pages || mcx_pay_pages(owed->counter, nr_pages, &nr_pages, 0, left))
+	if (!nr_pages || mcx_pay_pages(owed->counter, nr_pages, &nr_pages, ULONG_MAX, left))
 		return true;
 	mcx_owed_add_pages(owed->counter, owed->pages);
 	return false;
