@@ -30,9 +30,9 @@
 #include "events.h"
 #include "mark.h"
 
-#define MCX_BUDGET_MAX	((long)((4U << 20) >> PAGE_SHIFT))
+#define MCX_BUDGET_MAX	((4 << 20) >> PAGE_SHIFT)
 
-static long mcx_budget_size(struct mcx_memcg *m, const struct mcx_budget *b)
+static int mcx_budget_size(struct mcx_memcg *m, const struct mcx_budget *b)
 {
 	unsigned long max = READ_ONCE(m->counter->max);
 	unsigned long limit = min(mcx_high(m), max);
@@ -40,14 +40,14 @@ static long mcx_budget_size(struct mcx_memcg *m, const struct mcx_budget *b)
 
 	if (max < PAGE_COUNTER_MAX)
 		size = min(size, (max - mcx_admit_of(m, max)) / 4);
-	return clamp_t(long, size / b->part, 2 * MCX_BATCH,
+	return clamp_t(unsigned long, size / b->part, 2 * MCX_BATCH,
 		       MCX_BUDGET_MAX / b->part);
 }
 
 static void mcx_budget_put(struct mcx_memcg *m, struct mcx_budget *b,
 			   unsigned long nr_pages)
 {
-	long size = mcx_budget_size(m, b);
+	int size = mcx_budget_size(m, b);
 
 	spin_lock(&b->lock);
 	b->left = min_t(long, b->left + nr_pages / b->part, size);
@@ -74,13 +74,13 @@ void mcx_budget_earn(struct mcx_memcg *m, unsigned long nr_pages)
 static bool mcx_budget_grant(struct mcx_memcg *m, struct mcx_budget *b,
 			     unsigned long nr_pages)
 {
-	long size = mcx_budget_size(m, b);
+	int size = mcx_budget_size(m, b);
 
 	/* A limit may have been lowered. */
 	b->left = min(b->left, size);
 	if (b->left <= 0 || page_counter_read(m->counter) > mcx_mark_grace(m))
 		return false;
-	b->left = max_t(long, b->left - min_t(long, nr_pages, 2 * size), -size);
+	b->left = max(b->left - (int)min_t(unsigned long, nr_pages, 2 * size), -size);
 	return true;
 }
 

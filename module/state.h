@@ -381,8 +381,8 @@ struct mcx_cpu {
  */
 struct mcx_budget {
 	spinlock_t lock;	/* all members */
-	long left;
-	unsigned int part;
+	int left;
+	u16 part;
 	bool out;
 };
 
@@ -419,9 +419,10 @@ struct mcx_budget {
  * @light: the same for who takes little
  * @memcg: the cgroup; we hold a reference to its css
  * @ref: of this object: one for the table, one for each user outside RCU
+ * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
  * @hash: in the table; mutex for writing, RCU for reading
  * @all: in the list of all, guarded by the state mutex
- * @level: enum mcx_level that the policy was last told; whoever set MCX_TELLING
+ * @rcu: for freeing, when it is in that list no more
  * @max_events: how often a charge had not fit by then; likewise
  * @own: what was written to memory.ext.enable; state mutex
  * @policy_lock: for writing @wishes, @policy_high, @policy_shed, @left_by, @left_until and
@@ -430,6 +431,7 @@ struct mcx_budget {
  * @delayed: how long its tasks wait for policies; @policy_lock
  * @policy_shed: pages; what they ask to be given back, the largest
  * @wakes: changes when a policy ends its delays
+ * @samples: taken in this window, see @burst_new
  * @attached: policy attached to this cgroup itself; state mutex
  * @chain: that of @policy, when it was looked at last; state mutex
  * @inherit: descendants are managed too; state mutex
@@ -449,7 +451,6 @@ struct mcx_budget {
  *	@charged_then: whoever takes a sample
  * @burst_old: of the window before
  * @burst_at: jiffies when this window began
- * @samples: taken in it
  * @arrival: pages charged a second, the highest of late
  * @charged_then: pages charged until the last sample
  * @latency: ns from a kick to the first pages freed, the longest of late
@@ -463,7 +464,6 @@ struct mcx_budget {
  * @batch_waiters: batch threads among them, which wait for less usage
  * @light_waiters: light tasks among them, which do for more; see mcx_delay()
  * @delay_waiters: tasks that a policy delays
- * @rcu: for freeing
  */
 struct mcx_memcg {
 	/* Read in the charge hook. */
@@ -495,9 +495,12 @@ struct mcx_memcg {
 
 	struct mem_cgroup *memcg;
 	refcount_t ref;
-	struct hlist_node hash;
-	struct list_head all;
 	u32 level;
+	struct hlist_node hash;
+	union {
+		struct list_head all;
+		struct rcu_head rcu;
+	};
 	unsigned long max_events;
 	enum mcx_enable own;
 	spinlock_t policy_lock;	/* who is in effect, and what they say */
@@ -505,6 +508,7 @@ struct mcx_memcg {
 	struct hlist_head wishes;
 	unsigned long policy_shed;
 	unsigned int wakes;
+	unsigned int samples;
 	struct mcx_policy *attached;
 	u64 chain;
 	bool inherit;
@@ -525,7 +529,6 @@ struct mcx_memcg {
 	unsigned long burst_new;
 	unsigned long burst_old;
 	unsigned long burst_at;
-	unsigned int samples;
 	u64 arrival;
 	u64 charged_then;
 	u64 latency;
@@ -541,7 +544,6 @@ struct mcx_memcg {
 	wait_queue_head_t batch_waiters;
 	wait_queue_head_t light_waiters;
 	wait_queue_head_t delay_waiters;
-	struct rcu_head rcu;
 };
 
 #define mcx_stat_inc(m, name)	\
