@@ -21,6 +21,7 @@
 #include "credit.h"
 #include "hooks.h"
 #include "mark.h"
+#include "memsw.h"
 #include "overrun.h"
 #include "owner.h"
 #include "reclaim.h"
@@ -154,6 +155,8 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	}
 
 	rcu_read_lock();
+	if (unlikely(READ_ONCE(mcx_memsw_users)))
+		mcx_memsw_charge(counter, nr_pages);
 	m = mcx_memcg_find(counter);
 	if (m && rcu_access_pointer(m->policy))
 		delay = mcx_charge_delay(m, nr_pages, &by);

@@ -56,6 +56,19 @@ static inline u64 mcx_run_delay(struct task_struct *task)
 #endif
 }
 
+/*
+ * Changes an argument of a function that is just entered, the fourth; ftrace has a way to
+ * read them only. x86, as this module is, on all kernels.
+ */
+#define mcx_regs_set_argument3(fregs, value) \
+	(arch_ftrace_regs(fregs)->regs.cx = (value))
+
+/*
+ * Does a write to memory.max with O_NONBLOCK not wait for reclaim? Since 7.0, before
+ * 7.x began to export __memcg_memory_event(). Goes when 6.12 is no longer supported.
+ */
+#define MCX_MAX_NONBLOCK	(!MCX_NEEDS_FILE_NOTIFY)
+
 /* Does mcx_memory_event(), see below, need cgroup_file_notify()? */
 #ifdef HAVE_EXPORT___memcg_memory_event
 #define MCX_NEEDS_FILE_NOTIFY	0

@@ -42,7 +42,7 @@
 #define MCX_CREDIT_MAX	(512 + MCX_BATCH)
 
 #define MCX_HALF_NS	NSEC_PER_SEC
-#define MCX_TAKEN_MAX	(1UL << 30)
+#define MCX_TAKEN_MAX	BIT(30)
 
 /* Nothing is known of a task that is younger. */
 #define MCX_YOUNG_NS	(200 * NSEC_PER_MSEC)

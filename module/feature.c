@@ -40,6 +40,7 @@ static struct {
 	[MCX_FEAT_KFUNCS] = { "kfuncs" },
 	[MCX_FEAT_SLEEP] = { "sleep" },
 	[MCX_FEAT_PROTECT] = { "protect" },
+	[MCX_FEAT_MEMSW] = { "memsw" },
 };
 
 static DEFINE_SPINLOCK(features_lock);

@@ -23,6 +23,7 @@
  * @MCX_FEAT_KFUNCS: policies can use kfuncs of the kernel's own, or what stands for them
  * @MCX_FEAT_SLEEP: policies can have members that sleep (tick, reclaim)
  * @MCX_FEAT_PROTECT: policies are asked whether a cgroup is below its protection
+ * @MCX_FEAT_MEMSW: one limit for memory and swap together
  * @MCX_NR_FEATURES: how many there are
  */
 enum mcx_feature {
@@ -41,6 +42,7 @@ enum mcx_feature {
 	MCX_FEAT_KFUNCS,
 	MCX_FEAT_SLEEP,
 	MCX_FEAT_PROTECT,
+	MCX_FEAT_MEMSW,
 	MCX_NR_FEATURES,
 };
 

@@ -19,6 +19,8 @@
 #include "files.h"
 #include "hooks.h"
 #include "mark.h"
+#include "memsw.h"
+#include "memsw_file.h"
 #include "policy.h"
 #include "state.h"
 #include "stuck.h"
@@ -47,6 +49,7 @@ static const enum mcx_stat event_stats[] = {
 	MCX_STAT_wakeups, MCX_STAT_deferred, MCX_STAT_paced,
 	MCX_STAT_over_high, MCX_STAT_stuck, MCX_STAT_stuck_kill,
 	MCX_STAT_shed, MCX_STAT_critical_over, MCX_STAT_granted,
+	MCX_STAT_memsw_max, MCX_STAT_memsw_oom, MCX_STAT_memsw_oom_kill,
 };
 
 static DEFINE_MUTEX(conf_mutex);
@@ -149,14 +152,19 @@ static int mcx_stat_show(struct seq_file *s, void *v)
 	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
 	bool managed = m && mcx_memcg_managed(m);
 	bool policy = m && rcu_access_pointer(m->policy);
+	bool memsw = m && m->memsw->given < PAGE_COUNTER_MAX;
 	int i;
 
 	seq_printf(s, "managed %d\n", managed);
 	seq_printf(s, "attached %d\n",
-		   (managed || policy) && mcx_hooks_attached());
+		   (managed || policy || memsw) && mcx_hooks_attached());
 	if (managed)
 		mcx_show_state(s, m);
-	if (managed || policy) {
+	if (memsw) {
+		mcx_show_pages(s, "effective_max", READ_ONCE(m->counter->max));
+		mcx_memsw_killed(m);
+	}
+	if (managed || policy || memsw) {
 		for (i = 0; i < MCX_NR_STATS; i++)
 			seq_printf(s, "%s %llu\n", stat_names[i],
 				   mcx_memcg_stat(m, i));
@@ -171,6 +179,8 @@ static int mcx_events_show(struct seq_file *s, void *v)
 	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
 	int i;
 
+	if (m)
+		mcx_memsw_killed(m);
 	for (i = 0; i < ARRAY_SIZE(event_stats); i++)
 		seq_printf(s, "%s %llu\n", stat_names[event_stats[i]],
 			   m ? mcx_memcg_stat(m, event_stats[i]) : 0);
@@ -217,6 +227,22 @@ static struct cftype mcx_cftypes[] = {
 		.name = "ext.policy",
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.seq_show = mcx_policy_show,
+	},
+	{
+		.name = "ext.memsw.max",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_memsw_max_show,
+		.write = mcx_memsw_max_write,
+	},
+	{
+		.name = "ext.memsw.current",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_memsw_current_show,
+	},
+	{
+		.name = "ext.memsw.peak",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = mcx_memsw_peak_show,
 	},
 	{
 		.name = "ext.threads",

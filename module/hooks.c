@@ -23,6 +23,7 @@
 #include <linux/workqueue.h>
 
 #include "hooks.h"
+#include "memsw.h"
 #include "overrun.h"
 #include "owner.h"
 #include "protect.h"
@@ -85,6 +86,11 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_boosted,
 	&mcx_hook_over_high,
 	&mcx_hook_over_max,
+	&mcx_hook_max_show,
+	&mcx_hook_max_set,
+	&mcx_hook_oom,
+	&mcx_hook_met,
+	&mcx_hook_uncached,
 };
 
 static void mcx_hook_find(struct mcx_hook *h)
@@ -171,6 +177,9 @@ static void mcx_hook_detach(struct mcx_hook *h)
 {
 	if (!h->attached)
 		return;
+	/* Nobody could see any more what the user wrote. */
+	if (h == &mcx_hook_max_show)
+		mcx_memsw_give_back(true);
 	h->attached = false;
 	if (h->with)
 		return;
@@ -274,6 +283,8 @@ static void mcx_hooks_detach(void)
 	 */
 	mcx_hook_detach(&mcx_hook_over_high);
 	mcx_throttle_drain();
+	mcx_hook_detach(&mcx_hook_max_show);
+	mcx_memsw_drain();
 	mcx_owner_watch(false);
 	mcx_protect_detach();
 	for (i = ARRAY_SIZE(hooks) - 1; i >= 0; i--)
@@ -285,6 +296,9 @@ static int mcx_hooks_attach(void)
 {
 	int i, ret, result = 0;
 
+	/* Before the hooks go that are needed for it. */
+	if (mcx_hook_max_show.attached)
+		mcx_memsw_give_back(false);
 	for (i = 0; i < ARRAY_SIZE(hooks); i++) {
 		ret = mcx_hook_attach(hooks[i]);
 		/* Nobody may be held whose end would not be seen. */
@@ -296,6 +310,7 @@ static int mcx_hooks_attach(void)
 			result = ret;
 	}
 	mcx_overrun_attached();
+	mcx_memsw_attached();
 	mcx_owner_watch(READ_ONCE(mcx_hook_over_max.attached));
 	ret = mcx_protect_attach();
 	WRITE_ONCE(hooks_attached, true);

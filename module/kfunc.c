@@ -23,6 +23,7 @@
 #include "call.h"
 #include "compat.h"
 #include "mark.h"
+#include "memsw.h"
 #include "policy.h"
 #include "threads.h"
 #include "threads_policy.h"
@@ -80,6 +81,41 @@ __bpf_kfunc u64 mcx_bpf_headroom(struct mem_cgroup *memcg)
 				    (u64)(limit - usage) << PAGE_SHIFT : 0);
 	}
 	return least;
+}
+
+/**
+ * mcx_bpf_memsw_usage() - memory and swap of a cgroup, swap cache counted once
+ * @memcg: the cgroup
+ *
+ * As memory.ext.memsw.current, but for what has come into the swap cache, or left it, since
+ * that was summed up last.
+ *
+ * Return: bytes.
+ */
+__bpf_kfunc u64 mcx_bpf_memsw_usage(struct mem_cgroup *memcg)
+{
+	u64 pages;
+
+	rcu_read_lock();
+	pages = mcx_memsw_usage_seen(memcg);
+	rcu_read_unlock();
+	return pages << PAGE_SHIFT;
+}
+
+/**
+ * mcx_bpf_memsw_max() - memory.ext.memsw.max of a cgroup
+ * @memcg: the cgroup
+ *
+ * Return: bytes, U64_MAX if there is no limit. It is in mcx_bpf_headroom() already.
+ */
+__bpf_kfunc u64 mcx_bpf_memsw_max(struct mem_cgroup *memcg)
+{
+	u64 pages;
+
+	rcu_read_lock();
+	pages = mcx_memsw_given(memcg);
+	rcu_read_unlock();
+	return pages < PAGE_COUNTER_MAX ? pages << PAGE_SHIFT : U64_MAX;
 }
 
 /* What it can give to user space before kswapd begins to reclaim there. */
@@ -230,6 +266,8 @@ BTF_KFUNCS_START(mcx_kfunc_ids_any)
 BTF_ID_FLAGS(func, mcx_bpf_memcg_id, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_is_below, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_headroom, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_memsw_usage, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, mcx_bpf_memsw_max, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, mcx_bpf_free_memory)
 BTF_ID_FLAGS(func, mcx_bpf_available_memory)
 BTF_ID_FLAGS(func, mcx_bpf_level, KF_TRUSTED_ARGS)

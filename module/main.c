@@ -18,6 +18,7 @@
 #include "feature.h"
 #include "files.h"
 #include "hooks.h"
+#include "memsw.h"
 #include "policy.h"
 #include "protect.h"
 #include "reclaim.h"
@@ -87,6 +88,7 @@ err_wq:
 static void __exit mcx_exit(void)
 {
 	mcx_eject_exit();
+	mcx_memsw_leave();
 	mcx_files_exit();
 	mcx_debug_exit();
 	/* Nobody configures any more. Let go of all cgroups, then of hooks. */
@@ -98,6 +100,7 @@ static void __exit mcx_exit(void)
 	mcx_errand_exit();
 	mcx_threads_exit();
 	mcx_stuck_exit();
+	mcx_memsw_exit();
 	mcx_events_exit();
 	mcx_state_exit();
 	destroy_workqueue(mcx_wq);

@@ -49,6 +49,7 @@
 #include "compat.h"
 #include "hooks.h"
 #include "mark.h"
+#include "memsw.h"
 #include "overrun.h"
 #include "owed.h"
 #include "owner.h"
@@ -105,14 +106,14 @@ static notrace unsigned long mcx_overrun_most(struct mcx_memcg *m,
 
 	if (!overrun || !mcx_memcg_managed(m) ||
 	    test_bit(MCX_IS_EMPTY, &m->flags) ||
-	    !mcx_overrun_met(m, max))
+	    !mcx_overrun_met(m, mcx_memsw_user_max(m)))
 		return 0;
 	/* One is kept for who holds up others, if that can be known. */
 	if (who.wanted || !mcx_owner_watched())
 		quarters++;
 	if (who.large)
 		quarters = min(quarters, 2U);
-	return max + overrun / 4 * quarters;
+	return min(max + overrun / 4 * quarters, mcx_memsw_cap(m));
 }
 
 /*
@@ -247,7 +248,7 @@ static bool mcx_overrun_written_now(struct mcx_memcg *m)
  */
 void mcx_overrun_seen(struct mcx_memcg *m)
 {
-	unsigned long max = READ_ONCE(m->counter->max);
+	unsigned long max = mcx_memsw_user_max(m);
 
 	if (likely(mcx_overrun_met(m, max)) ||
 	    mcx_overrun_written_now(m) ||
@@ -292,7 +293,8 @@ static bool mcx_overrun_owes(struct mcx_memcg *m)
 	unsigned long max = READ_ONCE(m->counter->max);
 
 	return page_counter_read(m->counter) > max &&
-	       mcx_overrun_met(m, max) && READ_ONCE(m->conf.overrun) &&
+	       mcx_overrun_met(m, mcx_memsw_user_max(m)) &&
+	       READ_ONCE(m->conf.overrun) &&
 	       mcx_memcg_managed(m) && !mcx_throttle_draining() &&
 	       !signal_pending(current) && !freezing(current);
 }
@@ -404,7 +406,7 @@ void mcx_overrun_configure(struct mcx_memcg *m, unsigned long nr_pages)
 		return;
 	if (!mcx_overrun_written_now(m) &&
 	    page_counter_read(m->counter) <= READ_ONCE(m->counter->max))
-		WRITE_ONCE(m->overrun_from, READ_ONCE(m->counter->max));
+		WRITE_ONCE(m->overrun_from, mcx_memsw_user_max(m));
 	WRITE_ONCE(mcx_overrun_users, mcx_overrun_users + change);
 	mcx_hooks_again();
 }

@@ -49,6 +49,7 @@
 #include "cpu.h"
 #include "events.h"
 #include "mark.h"
+#include "memsw.h"
 #include "overrun.h"
 #include "reclaim.h"
 #include "runner.h"
@@ -305,6 +306,15 @@ static void mcx_wake_waiters(struct mcx_memcg *m)
 		wake_up_all(&m->batch_waiters);
 }
 
+/* To swap is of no use where a limit for memory and swap together is what binds. */
+static unsigned int mcx_may_swap(struct mcx_memcg *m)
+{
+	if (unlikely(mcx_memsw_binds(m)) &&
+	    page_counter_read(m->counter) <= mcx_high(m))
+		return 0;
+	return MCX_RECLAIM_MAY_SWAP;
+}
+
 /**
  * mcx_reclaim_self() - a pass by who charged too much
  * @m: a managed cgroup
@@ -319,8 +329,7 @@ unsigned long mcx_reclaim_self(struct mcx_memcg *m, unsigned long nr_pages)
 		return 0;
 	return static_call(mcx_try_to_free)(m->memcg,
 					    min(nr_pages, 4 * MCX_BATCH),
-					    GFP_KERNEL, MCX_RECLAIM_MAY_SWAP,
-					    NULL);
+					    GFP_KERNEL, mcx_may_swap(m), NULL);
 }
 
 static unsigned long mcx_try(struct mem_cgroup *memcg, unsigned long nr_pages,
@@ -330,7 +339,7 @@ static unsigned long mcx_try(struct mem_cgroup *memcg, unsigned long nr_pages,
 	if (swappiness >= 0)
 		options |= MCX_RECLAIM_PROACTIVE;
 	return static_call(mcx_try_to_free)(memcg, nr_pages, GFP_KERNEL,
-					    options | MCX_RECLAIM_MAY_SWAP,
+					    options,
 					    swappiness < 0 ? NULL : &swappiness);
 }
 
@@ -387,7 +396,8 @@ long mcx_reclaim_pass(struct mem_cgroup *memcg, struct mcx_memcg *m,
 		return -EAGAIN;
 	if (m && swappiness < 0)
 		swappiness = READ_ONCE(m->conf.swappiness);
-	freed = mcx_try(memcg, nr_pages, MCX_RECLAIM_PROACTIVE, swappiness);
+	freed = mcx_try(memcg, nr_pages, MCX_RECLAIM_PROACTIVE |
+			MCX_RECLAIM_MAY_SWAP, swappiness);
 	if (m)
 		mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
 	mcx_pass_end();
@@ -400,8 +410,8 @@ static unsigned long mcx_pass(struct mcx_memcg *m, unsigned long excess)
 	u64 cpu = mcx_cpu_clock(), wall = local_clock();
 	unsigned long freed;
 
-	freed = mcx_try(m->memcg, clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX), 0,
-			READ_ONCE(m->conf.swappiness));
+	freed = mcx_try(m->memcg, clamp(excess, MCX_PASS_MIN, MCX_PASS_MAX),
+			mcx_may_swap(m), READ_ONCE(m->conf.swappiness));
 	mcx_adapt_pass(m, freed, local_clock() - wall);
 	cpu = mcx_account_pass(m, freed, mcx_cpu_clock() - cpu);
 	this_cpu_inc(workers.passes);
@@ -618,6 +628,7 @@ static bool mcx_serve(void)
 		return false;
 	mcx_call_level(m);
 	mcx_overrun_seen(m);
+	mcx_memsw_seen(m);
 	try = excess && !mcx_cpu_rest(m) && !mcx_runner_reclaims(m);
 	if (try)
 		freed = mcx_pass(m, excess);

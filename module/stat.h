@@ -67,6 +67,11 @@
 	S(stuck_kill)							\
 	/* requests to shed memory */					\
 	S(shed)								\
+	/* charges that did not fit below memory.ext.memsw.max, each try */	\
+	S(memsw_max)							\
+	/* times that nothing was left but to kill for it; kills after that */ \
+	S(memsw_oom)							\
+	S(memsw_oom_kill)						\
 	/* batches that policies in effect have a say in; of more pages: per 64 */ \
 	S(policy_batches)						\
 	/* returns to user mode that a policy delayed, and how long */	\

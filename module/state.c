@@ -34,6 +34,7 @@
 #include "call.h"
 #include "cpu.h"
 #include "hooks.h"
+#include "memsw.h"
 #include "overrun.h"
 #include "policy_delay.h"
 #include "policy_wish.h"
@@ -109,6 +110,7 @@ static void mcx_memcg_free(struct rcu_head *rcu)
 	struct mcx_memcg *m = container_of(rcu, struct mcx_memcg, rcu);
 
 	mcx_wish_free(m);
+	mcx_memsw_free(m);
 	css_put(&m->memcg->css);
 	free_percpu(m->stat);
 	kmem_cache_free(memcg_cache, m);
@@ -176,6 +178,7 @@ static struct mcx_memcg *mcx_memcg_create(struct mem_cgroup *memcg)
 	mcx_budget_init_memcg(m);
 	mcx_overrun_init_memcg(m);
 	mcx_wish_init_memcg(m);
+	mcx_memsw_init_memcg(m);
 
 	hash_add_rcu(memcg_table, &m->hash, (unsigned long)m->counter);
 	list_add_tail(&m->all, &all_memcgs);
@@ -247,6 +250,7 @@ static void mcx_memcg_remove(struct mcx_memcg *m)
 	set_bit(MCX_DYING, &m->flags);
 	mcx_memcg_lose_policy(m);
 	mcx_overrun_configure(m, 0);
+	mcx_memsw_configure(m, PAGE_COUNTER_MAX);
 	list_del(&m->all);
 	hash_del_rcu(&m->hash);
 	mcx_memcg_wake(m);
@@ -285,7 +289,7 @@ static bool mcx_keeps_conf(struct mcx_memcg *m)
 {
 	struct mcx_conf def = MCX_CONF_DEFAULT;
 
-	return memcmp(&m->conf, &def, sizeof(def));
+	return mcx_memsw_needs(m) || memcmp(&m->conf, &def, sizeof(def));
 }
 
 /* Does a walk from an ancestor come by here? */
@@ -458,6 +462,7 @@ static void mcx_memcg_unconfigure(struct mcx_memcg *m)
 {
 	m->own = MCX_ENABLE_NO;
 	mcx_overrun_configure(m, 0);
+	mcx_memsw_configure(m, PAGE_COUNTER_MAX);
 	m->conf = MCX_CONF_DEFAULT;
 }
 
@@ -544,7 +549,8 @@ static bool mcx_sync_sweep(void)
 		if (m->seen != walk_nr)
 			mcx_memcg_remove(m);
 		else
-			any |= test_bit(MCX_MANAGED, &m->flags) || m->attached;
+			any |= test_bit(MCX_MANAGED, &m->flags) ||
+			       m->attached || mcx_memsw_needs(m);
 	}
 	return any;
 }
@@ -761,6 +767,53 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 	if (mutex_lock_killable(&state_mutex))
 		return -EINTR;
 	ret = mcx_state_configure_locked(memcg, conf, privileged);
+	mutex_unlock(&state_mutex);
+	return ret;
+}
+
+static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
+				  bool privileged)
+{
+	struct mcx_memcg *m;
+	int ret;
+
+	if (!privileged && !mcx_below_managed(memcg))
+		return -EPERM;
+	/* A reset was before this. */
+	mcx_apply_resets();
+	m = mcx_memcg_locked(memcg);
+	if (!m && limit >= PAGE_COUNTER_MAX)
+		return 0;
+	if (css_is_dying(&memcg->css))
+		return -ENODEV;
+	m = mcx_memcg_get_locked(memcg);
+	if (IS_ERR(m))
+		return PTR_ERR(m);
+	ret = mcx_memsw_configure(m, limit);
+	mcx_sync();
+	return ret;
+}
+
+/**
+ * mcx_state_limit() - set one limit for memory and swap of a cgroup
+ * @memcg: the cgroup; it need not be managed, and is not for that
+ * @limit: pages; PAGE_COUNTER_MAX: none
+ * @privileged: as for mcx_state_set()
+ *
+ * Context: Process, under a write to a cgroup file. May sleep.
+ * Return: 0, -EPERM, -ENODEV (the cgroup is going), -ENOMEM, -EINTR, or -EOPNOTSUPP if
+ * this kernel lacks what that needs.
+ */
+int mcx_state_limit(struct mem_cgroup *memcg, unsigned long limit,
+		    bool privileged)
+{
+	int ret;
+
+	if (limit < PAGE_COUNTER_MAX && !mcx_memsw_possible())
+		return -EOPNOTSUPP;
+	if (mutex_lock_killable(&state_mutex))
+		return -EINTR;
+	ret = mcx_state_limit_locked(memcg, limit, privileged);
 	mutex_unlock(&state_mutex);
 	return ret;
 }
@@ -1060,6 +1113,8 @@ static void notrace mcx_ended(struct ftrace_regs *fregs,
 	if (m) {
 		/* Not managed any more from here on; many may go at once. */
 		set_bit(how, &m->flags);
+		if (how == MCX_RESET)
+			mcx_memsw_reset(m);
 		mcx_sync_later();
 	}
 	rcu_read_unlock();

@@ -57,6 +57,8 @@ enum mcx_enable {
  * @MCX_NEWS: no walk has met it yet
  * @MCX_KEPT_MIN: a policy said last that it is below its memory.min
  * @MCX_KEPT_LOW: likewise for memory.low
+ * @MCX_COUNT: its swap cache is about to be counted; memsw.c
+ * @MCX_MEMSW_NO_SWAP: tasks reclaimed without swapping, for memory.ext.memsw.max
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -76,6 +78,8 @@ enum mcx_memcg_flag {
 	MCX_NEWS,
 	MCX_KEPT_MIN,
 	MCX_KEPT_LOW,
+	MCX_COUNT,
+	MCX_MEMSW_NO_SWAP,
 };
 
 /**
@@ -387,6 +391,38 @@ struct mcx_budget {
 };
 
 /**
+ * struct mcx_memsw - one limit for memory and swap; see memsw.c
+ * @given: pages that are configured; PAGE_COUNTER_MAX: none; state mutex
+ * @limit: pages that are enforced; likewise
+ * @owned: memory.max is read and written by way of us
+ * @max: what the user wrote there, while it is owned
+ * @base: pages of swap cache when it was counted, and @gone of then
+ * @gone: pages that left the swap cache
+ * @counted_at: jiffies
+ * @sure_at: jiffies of a count that left no room; 0: none did
+ * @peak: pages, the most that was seen of memory and swap
+ * @kills: of the OOM killer, when one was due
+ * @kill_due: jiffies of then; 0: none is
+ * @list: waits to be counted
+ * @m: whose it is
+ */
+struct mcx_memsw {
+	unsigned long given;
+	unsigned long limit;
+	bool owned;
+	unsigned long max;
+	long base;
+	atomic_long_t gone;
+	unsigned long counted_at;
+	unsigned long sure_at;
+	unsigned long peak;
+	unsigned long kills;
+	unsigned long kill_due;
+	struct llist_node list;
+	struct mcx_memcg *m;
+};
+
+/**
  * struct mcx_memcg - what we know of one cgroup at or below a configured one
  * @counter: &@memcg->memory, the key by which the charge hook finds us
  * @flags: enum mcx_memcg_flag
@@ -459,6 +495,7 @@ struct mcx_budget {
  * @asked: in the list of a policy's runner
  * @left_by: id of the policy that was asked to reclaim last; @policy_lock for writing
  * @left_until: jiffies until which the workers leave it to that one; likewise
+ * @memsw: one limit for memory and swap; one for all that never had one, read-only
  * @notify: waits for its pollers to be woken
  * @waiters: tasks paced on their return to user mode
  * @batch_waiters: batch threads among them, which wait for less usage
@@ -539,6 +576,7 @@ struct mcx_memcg {
 	u64 left_by;
 	unsigned long left_until;
 
+	struct mcx_memsw *memsw;
 	struct llist_node notify;
 	wait_queue_head_t waiters;
 	wait_queue_head_t batch_waiters;
@@ -565,6 +603,8 @@ enum mcx_enable mcx_state_get(struct mem_cgroup *memcg);
 int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 			bool privileged);
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
+int mcx_state_limit(struct mem_cgroup *memcg, unsigned long limit,
+		    bool privileged);
 int mcx_state_may_attach(struct mem_cgroup *memcg, const struct mcx_policy *p,
 			 struct mcx_policy *old);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,

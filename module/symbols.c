@@ -38,6 +38,8 @@ DEFINE_STATIC_CALL_NULL(mcx_page_state_output, mcx_proto_page_state);
 DEFINE_STATIC_CALL_NULL(mcx_memcg_events, mcx_proto_memcg_events);
 DEFINE_STATIC_CALL_NULL(mcx_flush_stats, mcx_proto_flush_stats);
 DEFINE_STATIC_CALL_NULL(mcx_rstat_flush, mcx_proto_rstat_flush);
+DEFINE_STATIC_CALL_NULL(mcx_drain_stock, mcx_proto_drain_stock);
+DEFINE_STATIC_CALL_NULL(mcx_out_of_memory, mcx_proto_out_of_memory);
 DEFINE_STATIC_CALL_NULL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DEFINE_STATIC_CALL_NULL(mcx_force_charge, mcx_proto_force_charge);
 DEFINE_STATIC_CALL_NULL(mcx_force_uncharge, mcx_proto_force_charge);
@@ -49,6 +51,8 @@ DEFINE_STATIC_CALL_NULL(mcx_btf_name, mcx_proto_btf_name);
 static bool has_btf;
 static bool has_memcg_stat;
 static bool has_rstat;
+static bool rstat_of_css;
+static bool has_page_state;
 
 /*
  * Names that are treated as if this kernel did not have them, to try out what
@@ -216,6 +220,7 @@ static void mcx_symbols_rstat_flush(void)
 	void *addr = (void *)mcx_symbol_find("css_rstat_flush");
 
 	BUILD_BUG_ON(offsetof(struct cgroup, self));
+	rstat_of_css = addr;
 	if (!addr)
 		addr = (void *)mcx_symbol_find("cgroup_rstat_flush");
 	has_rstat = addr;
@@ -224,6 +229,45 @@ static void mcx_symbols_rstat_flush(void)
 	else
 		mcx_feature_degraded(MCX_FEAT_SLEEP,
 				     "kernel function css_rstat_flush not found, there is no mcx_bpf_cpu_time()");
+}
+
+/**
+ * mcx_memcg_flush() - make what memory.stat counts of a cgroup exact
+ * @memcg: the cgroup
+ *
+ * The kernel's own mem_cgroup_flush_stats() leaves it as it is while little has changed.
+ *
+ * Context: Process. May sleep.
+ */
+void mcx_memcg_flush(struct mem_cgroup *memcg)
+{
+	static_call_cond(mcx_rstat_flush)(rstat_of_css ? &memcg->css :
+					  &memcg->css.cgroup->self);
+}
+
+/**
+ * mcx_symbols_page_state() - can items of memory.stat be read in pages
+ *
+ * Context: Any.
+ * Return: false if mcx_page_state must not be called.
+ */
+bool mcx_symbols_page_state(void)
+{
+	return has_page_state;
+}
+
+/* Without these there is no limit for memory and swap. */
+static void mcx_symbols_memsw(void)
+{
+	void *addr = (void *)mcx_symbol_find("drain_all_stock");
+
+	if (addr)
+		static_call_update(mcx_drain_stock, addr);
+	mcx_bind(mcx_out_of_memory, "mem_cgroup_out_of_memory", MCX_FEAT_MEMSW);
+	has_page_state = mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_MEMSW);
+	if (!has_rstat)
+		mcx_feature_off(MCX_FEAT_MEMSW,
+				"kernel function css_rstat_flush not found");
 }
 
 static void mcx_symbols_kfuncs(void)
@@ -265,6 +309,7 @@ int mcx_symbols_init(void)
 	mcx_symbols_kfuncs();
 	mcx_bind(mcx_page_state, "memcg_page_state", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_flush_stats, "mem_cgroup_flush_stats", MCX_FEAT_FLUSH);
+	mcx_symbols_memsw();
 	mcx_bind(mcx_wake_flushers, "wakeup_flusher_threads", MCX_FEAT_FLUSH);
 	mcx_bind(mcx_force_charge, "page_counter_charge", MCX_FEAT_OVERRUN);
 	mcx_bind(mcx_force_uncharge, "page_counter_uncharge",

@@ -17,6 +17,8 @@ bool mcx_symbol_range(const char *name, unsigned long *from,
 bool mcx_symbols_btf(void);
 bool mcx_symbols_memcg_stat(void);
 bool mcx_symbols_rstat(void);
+bool mcx_symbols_page_state(void);
+void mcx_memcg_flush(struct mem_cgroup *memcg);
 int mcx_symbols_init(void);
 
 /*
@@ -38,6 +40,8 @@ unsigned long mcx_proto_page_state(struct mem_cgroup *memcg, int idx);
 unsigned long mcx_proto_memcg_events(struct mem_cgroup *memcg, int event);
 void mcx_proto_flush_stats(struct mem_cgroup *memcg);
 void mcx_proto_rstat_flush(struct cgroup_subsys_state *self);
+void mcx_proto_drain_stock(struct mem_cgroup *memcg);
+bool mcx_proto_out_of_memory(struct mem_cgroup *memcg, gfp_t gfp_mask, int order);
 void mcx_proto_wake_flushers(enum wb_reason reason);
 void mcx_proto_force_charge(struct page_counter *counter,
 			    unsigned long nr_pages);
@@ -58,6 +62,8 @@ DECLARE_STATIC_CALL(mcx_page_state_output, mcx_proto_page_state);
 DECLARE_STATIC_CALL(mcx_memcg_events, mcx_proto_memcg_events);
 DECLARE_STATIC_CALL(mcx_flush_stats, mcx_proto_flush_stats);
 DECLARE_STATIC_CALL(mcx_rstat_flush, mcx_proto_rstat_flush);
+DECLARE_STATIC_CALL(mcx_drain_stock, mcx_proto_drain_stock);
+DECLARE_STATIC_CALL(mcx_out_of_memory, mcx_proto_out_of_memory);
 DECLARE_STATIC_CALL(mcx_wake_flushers, mcx_proto_wake_flushers);
 DECLARE_STATIC_CALL(mcx_force_charge, mcx_proto_force_charge);
 DECLARE_STATIC_CALL(mcx_force_uncharge, mcx_proto_force_charge);

@@ -24,6 +24,8 @@
 extern __u64 mcx_bpf_memcg_id(struct mem_cgroup *memcg) __ksym __weak;
 extern bool mcx_bpf_is_below(struct mem_cgroup *memcg, __u64 id) __ksym __weak;
 extern __u64 mcx_bpf_headroom(struct mem_cgroup *memcg) __ksym __weak;
+extern __u64 mcx_bpf_memsw_usage(struct mem_cgroup *memcg) __ksym __weak;
+extern __u64 mcx_bpf_memsw_max(struct mem_cgroup *memcg) __ksym __weak;
 extern __u64 mcx_bpf_free_memory(void)
 	__ksym __weak;
 extern __u64 mcx_bpf_available_memory(void)

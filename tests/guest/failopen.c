@@ -45,7 +45,8 @@ static const struct lost {
 	const char *feature;	/* what features says, and of nothing else */
 	const char *unless;	/* not if the kernel has this one, too */
 	const char *name;	/* if @hide is too long for a line */
-	bool also;		/* overrun is off, too */
+	bool overrun;		/* that is off, too */
+	bool memsw;		/* so is that */
 } losses[] = {
 	{ "cgroup_add_dfl_cftypes", NO_LOAD },
 	{ "cgroup_rm_cftypes", NO_LOAD },
@@ -57,10 +58,10 @@ static const struct lost {
 	  "lifetime off kernel function mem_cgroup_css_reset not found\n" },
 	{ "page_counter_try_charge", NO_HOOKS,
 	  "account off kernel function page_counter_try_charge not found\n",
-	  .also = true },
+	  .overrun = true },
 	{ "page_counter_uncharge", MANAGES,
 	  "given off kernel function page_counter_uncharge not found\n",
-	  .also = true },
+	  .overrun = true },
 	{ "sched_process_fork", MANAGES,
 	  "threads off tracepoint sched_process_fork not found\n" },
 	{ "sched_process_exit", MANAGES,
@@ -70,13 +71,25 @@ static const struct lost {
 	{ "page_counter_charge", MANAGES,
 	  "overrun off kernel function page_counter_charge not found\n" },
 	{ "memory_max_write", MANAGES,
-	  "overrun off kernel function memory_max_write not found\n" },
+	  "overrun off kernel function memory_max_write not found\n",
+	  .memsw = true },
+	{ "memory_max_show", MANAGES,
+	  "memsw off kernel function memory_max_show not found\n" },
+	{ "mem_cgroup_out_of_memory", MANAGES,
+	  "memsw off kernel function mem_cgroup_out_of_memory not found\n" },
+	{ "__swap_cache_del_folio", MANAGES,
+	  "memsw off kernel function __swap_cache_del_folio not found\n",
+	  "__delete_from_swap_cache" },
+	{ "__delete_from_swap_cache", MANAGES,
+	  "memsw off kernel function __swap_cache_del_folio not found\n",
+	  "__swap_cache_del_folio" },
 	{ "rt_mutex_setprio", MANAGES,
 	  "owner off kernel function rt_mutex_setprio not found\n" },
 	{ "uncharge_batch", MANAGES,
 	  "given off kernel function uncharge_batch not found\n" },
 	{ "try_to_free_mem_cgroup_pages", NO_RECLAIM,
-	  "reclaim off kernel function try_to_free_mem_cgroup_pages not found\n" },
+	  "reclaim off kernel function try_to_free_mem_cgroup_pages not found\n",
+	  .memsw = true },
 	{ "mem_cgroup_handle_over_high", MANAGES,
 	  "throttle off kernel function mem_cgroup_handle_over_high not found\n",
 	  "__mem_cgroup_handle_over_high" },
@@ -96,7 +109,8 @@ static const struct lost {
 	{ "task_sched_runtime", MANAGES,
 	  "cpu degraded kernel function task_sched_runtime not found" },
 	{ "memcg_page_state", MANAGES,
-	  "flush off kernel function memcg_page_state not found\n" },
+	  "flush off kernel function memcg_page_state not found\n",
+	  .memsw = true },
 	{ "mem_cgroup_flush_stats", MANAGES,
 	  "flush off kernel function mem_cgroup_flush_stats not found\n" },
 	{ "wakeup_flusher_threads", MANAGES,
@@ -110,7 +124,8 @@ static const struct lost {
 	{ "bpf_struct_ops_put", MANAGES,
 	  "sleep off kernel function bpf_struct_ops_put not found\n" },
 	{ "css_rstat_flush,cgroup_rstat_flush", MANAGES,
-	  "sleep degraded kernel function css_rstat_flush not found" },
+	  "sleep degraded kernel function css_rstat_flush not found",
+	  .memsw = true },
 	{ "page_counter_calculate_protection", MANAGES,
 	  "protect off kernel function page_counter_calculate_protection not found\n" },
 	{ "memcg_page_state_output", MANAGES,
@@ -285,7 +300,7 @@ static int count(const char *text, const char *what)
 }
 
 /* Nothing but @says, and @also others, is not on; NULL: all are on. */
-static void check_features(const char *what, const char *says, bool also)
+static void check_features(const char *what, const char *says, int also)
 {
 	char buf[4096];
 	int on, lines;
@@ -349,13 +364,30 @@ static void check_threads(const char *what, const char *says)
 /* And overrun=. */
 static void check_overrun(const char *what, const struct lost *l)
 {
-	bool off = l->also ||
+	bool off = l->overrun ||
 		   (l->feature && !strncmp(l->feature, "overrun off ", 12));
 	int ret = cg_write(CG, "memory.ext.reclaim", "overrun=1M");
 
 	ktap_ok(ret == (off ? -EOPNOTSUPP : 0) &&
 		!cg_write(CG, "memory.ext.reclaim", "overrun=0"),
 		"%s: overrun= %s", what, ret ? "is refused" : "is possible");
+}
+
+/* And a limit for memory and swap, which must not be accepted for nothing. */
+static void check_memsw(const char *what, const struct lost *l, const char *says)
+{
+	bool off = l->memsw || l->outcome == NO_HOOKS ||
+		   (says && !strncmp(says, "memsw off ", 10));
+	int expected = off ? -EOPNOTSUPP :
+		       !strcmp(l->hide, "ipmodify") ? -EBUSY : 0;
+	int ret = cg_write(CG, "memory.ext.memsw.max", "1G");
+	char now[32] = "";
+
+	read_file(CGROUP_ROOT "/" CG "/memory.ext.memsw.max", now, sizeof(now));
+	ktap_ok(ret == expected && !strcmp(now, ret ? "max\n" : "1073741824\n") &&
+		!cg_write(CG, "memory.ext.memsw.max", "max"),
+		"%s: memsw.max %s (%d)", what, ret ? "is refused" : "is possible",
+		ret);
 }
 
 static void test_lost(const struct lost *l)
@@ -380,6 +412,7 @@ static void test_lost(const struct lost *l)
 	check_cpu(what, says);
 	check_threads(what, says);
 	check_overrun(what, l);
+	check_memsw(what, l, says);
 	if (l->outcome == MANAGES)
 		ktap_ok(!mcx_manage(CG), "%s: can be managed", what);
 	else
@@ -387,7 +420,7 @@ static void test_lost(const struct lost *l)
 	ret = try_policy();
 	ktap_ok(ret == (l->outcome == NO_HOOKS ? -EOPNOTSUPP : 0),
 		"%s: attaching a policy: %s", what, ret ? strerror(-ret) : "ok");
-	check_features(what, says, l->also);
+	check_features(what, says, l->overrun + l->memsw);
 	check_limits(what);
 	unload(what);
 }
@@ -397,7 +430,7 @@ static void test_all(void)
 {
 	struct lost l = { .outcome = NO_LOAD, .name = "all" };
 	const char *what = "all but the files' functions";
-	char names[2048] = "";
+	char names[4096] = "";
 	size_t i;
 
 	for (i = 0; i < sizeof(losses) / sizeof(losses[0]); i++) {

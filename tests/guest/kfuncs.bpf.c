@@ -10,6 +10,8 @@ char LICENSE[] SEC("license") = "GPL";
 #define NR_ITEMS	300	/* more than there are, of either kind */
 
 __u64 usage;
+__u64 memsw;
+__u64 memsw_max;
 __u64 high_events;
 __u64 bad_event;
 __u64 anon;
@@ -59,6 +61,8 @@ unsigned int MCX_MEMBER(reads_charged, struct mem_cgroup *memcg,
 			unsigned int nr_pages)
 {
 	usage = bpf_mem_cgroup_usage(memcg);
+	memsw = mcx_bpf_memsw_usage(memcg);
+	memsw_max = mcx_bpf_memsw_max(memcg);
 	high_events = bpf_mem_cgroup_memory_events(memcg, MEMCG_HIGH);
 	bad_event = bpf_mem_cgroup_memory_events(memcg, 1000);
 	anon = bpf_mem_cgroup_page_state(memcg, NR_ANON_MAPPED);

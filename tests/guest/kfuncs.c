@@ -60,6 +60,8 @@ static void test_values(struct kfuncs_bpf *p)
 	*more = 1;
 	nap_ms(1000);
 	cg_write(CG, "memory.high", "max");
+	ktap_ok(p->bss->memsw_max == NONE, "no limit for memory and swap");
+	cg_write(CG, "memory.ext.memsw.max", "128M");
 	anon = cg_key(CG, "memory.stat", "anon");
 	*more = 1;
 	for (i = 0; i < 1000 && *more; i++)
@@ -69,6 +71,14 @@ static void test_values(struct kfuncs_bpf *p)
 	ktap_ok(near(p->bss->usage, cg_number(CG, "memory.current"), 2 * MIB),
 		"usage: %.2f MiB, memory.current %.2f", p->bss->usage / (double)MIB,
 		cg_number(CG, "memory.current") / (double)MIB);
+	ktap_ok(p->bss->memsw_max == 128 * MIB &&
+		near(p->bss->memsw, cg_number(CG, "memory.ext.memsw.current"),
+		     2 * MIB) &&
+		(p->bss->memsw > p->bss->usage + MIB ||
+		 !cg_number(CG, "memory.swap.current")),
+		"one: %.0f MiB, and %.2f MiB used, memory.ext.memsw.current %.2f",
+		p->bss->memsw_max / (double)MIB, p->bss->memsw / (double)MIB,
+		cg_number(CG, "memory.ext.memsw.current") / (double)MIB);
 	ktap_ok(high > 0 && p->bss->high_events == high,
 		"memory.events, high: %lld and %.0f", (long long)p->bss->high_events,
 		high);

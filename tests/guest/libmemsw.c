@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib.h"
+#include "libmemsw.h"
+
+struct memsw_task *memsw_task;
+
+void memsw_init(void)
+{
+	memsw_task = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+bool memsw_reads(const char *cg, const char *file, const char *text)
+{
+	char path[256], now[256];
+
+	cg_path(path, sizeof(path), cg, file);
+	return read_file(path, now, sizeof(now)) > 0 && !strcmp(now, text);
+}
+
+/* Each CPU: 64 pages charged ahead, 64 not yet in the statistics. */
+long long memsw_slack(void)
+{
+	return get_nprocs_conf() * (64 + 64) * PAGE;
+}
+
+static pid_t start(void)
+{
+	memset((void *)memsw_task, 0, sizeof(*memsw_task));
+	return fork();
+}
+
+pid_t memsw_toucher(const char *cg, size_t len, long rounds)
+{
+	pid_t pid = start();
+	size_t i;
+	char *p;
+
+	if (pid)
+		return pid;
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || cg_enter(cg))
+		_exit(1);
+	do {
+		for (i = 0; i < len; i += PAGE) {
+			p[i]++;
+			if (!memsw_task->rounds)
+				memsw_task->touched = i + PAGE;
+		}
+		memsw_task->rounds++;
+	} while (--rounds > 0);
+	for (;;)
+		pause();
+}
+
+pid_t memsw_reader(const char *cg, long rounds)
+{
+	static char buf[MIB];
+	pid_t pid = start();
+	int fd;
+
+	if (pid)
+		return pid;
+	fd = open(MEMSW_FILE, O_RDONLY);
+	if (fd < 0 || cg_enter(cg) ||
+	    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
+		_exit(1);
+	while (rounds--) {
+		lseek(fd, 0, SEEK_SET);
+		while (read(fd, buf, sizeof(buf)) > 0)
+			;
+		memsw_task->rounds++;
+	}
+	_exit(0);
+}
+
+bool memsw_file(size_t mib)
+{
+	static char buf[MIB];
+	int fd = open(MEMSW_FILE, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	size_t i;
+
+	for (i = 0; fd >= 0 && i < mib; i++)
+		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
+			return false;
+	return fd >= 0 && !fsync(fd) &&
+	       !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) && !close(fd);
+}
+
+struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
+			     double limit)
+{
+	struct memsw_seen seen = { .status = -1 };
+	uint64_t from = now_ns();
+	long long sum;
+	int status;
+
+	while (now_ns() - from < limit * NSEC) {
+		sum = cg_number(cg, MEMSW_CURRENT);
+		if (sum > seen.most)
+			seen.most = sum;
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			seen.status = status;
+			break;
+		}
+		if (memsw_task->touched >= len && memsw_task->rounds >= rounds)
+			break;
+		nap_ms(5);
+	}
+	seen.seconds = (now_ns() - from) / 1e9;
+	return seen;
+}
+
+bool memsw_killed(const struct memsw_seen *seen)
+{
+	return seen->status != -1 && WIFSIGNALED(seen->status) &&
+	       WTERMSIG(seen->status) == SIGKILL;
+}
+
+void memsw_end(pid_t pid, const struct memsw_seen *seen)
+{
+	if (seen->status == -1)
+		end_task(pid);
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * memsw: one limit for memory and swap together.
+ *
+ * What may be written to memory.ext.memsw.max, and what memory.max says meanwhile; what is
+ * killed and what is reclaimed at the limit; that what can go on does, and that nobody is
+ * above it: memory and swap are looked at all the time.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib.h"
+#include "libmemsw.h"
+
+#define TOP	"mcx-test-memsw"
+#define CG	TOP "/a"
+#define BELOW	CG "/b"
+#define STAT	"memory.ext.stat"
+#define EVENTS	"memory.ext.events"
+
+static void fresh(const char *limit, const char *max)
+{
+	cg_remove(BELOW);
+	cg_remove(CG);
+	cg_create(CG);
+	if (max)
+		cg_write(CG, "memory.max", max);
+	if (limit)
+		cg_write(CG, MEMSW_MAX, limit);
+}
+
+static long long event(const char *key)
+{
+	return cg_key(CG, EVENTS, key);
+}
+
+static void test_values(void)
+{
+	static const char * const wrong[] = { "nonsense", "64Mx", "-1" };
+	bool refused = true;
+	size_t i;
+
+	fresh(NULL, "128M");
+	ktap_ok(memsw_reads(CG, MEMSW_MAX, "max\n"), "no limit at first");
+	for (i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		refused &= cg_write(CG, MEMSW_MAX, wrong[i]) == -EINVAL;
+	ktap_ok(refused && memsw_reads(CG, MEMSW_MAX, "max\n"), "nonsense is refused");
+	ktap_ok(!cg_write(CG, MEMSW_MAX, "64M") && memsw_reads(CG, MEMSW_MAX, "67108864\n"),
+		"a limit is set");
+	ktap_ok(cg_key(CG, STAT, "effective_max") == 64 * MIB,
+		"and effective (%lld)", cg_key(CG, STAT, "effective_max"));
+	ktap_ok(memsw_reads(CG, "memory.max", "134217728\n"),
+		"memory.max reads back as it was written");
+	ktap_ok(!cg_write(CG, "memory.max", "96M") &&
+		memsw_reads(CG, "memory.max", "100663296\n") &&
+		cg_key(CG, STAT, "effective_max") == 64 * MIB,
+		"and what is written there now");
+	ktap_ok(!cg_write(CG, "memory.max", "32M") &&
+		cg_key(CG, STAT, "effective_max") == 32 * MIB,
+		"the tighter one binds");
+	ktap_ok(cg_write(CG, "memory.max", "nonsense") == -EINVAL &&
+		memsw_reads(CG, "memory.max", "33554432\n"),
+		"nonsense is refused there, too");
+	cg_write(CG, "memory.max", "96M");
+	ktap_ok(!cg_write(CG, MEMSW_MAX, "max") && memsw_reads(CG, MEMSW_MAX, "max\n"),
+		"it is taken away");
+	nap_ms(2500);
+	ktap_ok(memsw_reads(CG, "memory.max", "100663296\n"),
+		"memory.max is what was written last");
+}
+
+/* Anonymous memory, with swap beside it. */
+static void test_anon(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("64M", NULL);
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 56 * MIB &&
+		memsw_task->touched < 66 * MIB,
+		"96 MiB of 64: killed (status %d) at %zu MiB, after %.1f s",
+		seen.status, memsw_task->touched / MIB, seen.seconds);
+	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)seen.most / MIB);
+	ktap_ok(event("memsw_max") > 0 && event("memsw_oom") == 1 &&
+		event("memsw_oom_kill") == 1,
+		"events: max %lld, oom %lld, oom_kill %lld", event("memsw_max"),
+		event("memsw_oom"), event("memsw_oom_kill"));
+	memsw_end(pid, &seen);
+
+	fresh("64M", "32M");
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 56 * MIB &&
+		memsw_task->touched < 66 * MIB,
+		"the same with memory.max of 32: killed (status %d) at %zu MiB, after %.1f s",
+		seen.status, memsw_task->touched / MIB, seen.seconds);
+	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+}
+
+/* What fits goes on, however it is swapped in and out. */
+static void test_fits(void)
+{
+	long long swapped;
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("64M", "32M");
+	pid = memsw_toucher(CG, 56 * MIB, 4);
+	seen = memsw_look(CG, pid, 56 * MIB, 4, 120);
+	swapped = cg_number(CG, "memory.swap.current");
+	ktap_ok(seen.status == -1 && memsw_task->rounds == 4 && swapped > 16 * (long long)MIB,
+		"56 MiB of 64, 32 in memory: four rounds (%ld) in %.1f s, %lld MiB in swap, status %d",
+		memsw_task->rounds, seen.seconds, swapped / (long long)MIB,
+		seen.status);
+	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack() && !event("memsw_oom"),
+		"never above (%.2f MiB), and nothing killed",
+		(double)seen.most / MIB);
+	end_task(pid);
+}
+
+/* At the limit page cache is reclaimed, and anonymous memory is not swapped for it. */
+static void test_file(void)
+{
+	long long before, after;
+	struct memsw_seen seen;
+	pid_t pid, held;
+
+	fresh("64M", NULL);
+	held = memsw_toucher(CG, 40 * MIB, 1);
+	seen = memsw_look(CG, held, 40 * MIB, 1, 60);
+	before = read_key("/proc/vmstat", "pswpout");
+	pid = memsw_reader(CG, 3);
+	seen = memsw_look(CG, pid, 0, 4, 120);
+	after = read_key("/proc/vmstat", "pswpout");
+	ktap_ok(seen.status == 0 && event("memsw_max") > 0 && !event("memsw_oom"),
+		"a file of 64 MiB beside 40 of 64: read (status %d), met %lld times, nothing killed",
+		seen.status, event("memsw_max"));
+	ktap_ok(after - before < 64, "and nothing is swapped for it (%lld pages)",
+		after - before);
+	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)seen.most / MIB);
+	end_task(held);
+}
+
+/* A limit on the parent. */
+static void test_below(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("48M", NULL);
+	cg_write(CG, "cgroup.subtree_control", "+memory");
+	cg_create(BELOW);
+	cg_write(BELOW, "memory.max", "24M");
+	pid = memsw_toucher(BELOW, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 40 * MIB &&
+		memsw_task->touched < 50 * MIB,
+		"a limit of 48 MiB above: killed (status %d) at %zu MiB",
+		seen.status, memsw_task->touched / MIB);
+	ktap_ok(seen.most <= 48 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+}
+
+/* Lowered below what is used. */
+static void test_lowered(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("96M", "48M");
+	pid = memsw_toucher(CG, 80 * MIB, 1);
+	memsw_look(CG, pid, 80 * MIB, 1, 60);
+	ktap_ok(!cg_write(CG, MEMSW_MAX, "64M"), "lowered below usage");
+	seen = memsw_look(CG, pid, 200 * MIB, 9, 10);
+	ktap_ok(memsw_killed(&seen), "which kills (status %d)", seen.status);
+	memsw_end(pid, &seen);
+	ktap_ok(cg_number(CG, MEMSW_CURRENT) <= 64 * (long long)MIB, "and is met (%.1f MiB)",
+		(double)cg_number(CG, MEMSW_CURRENT) / MIB);
+}
+
+/* Managed as well. */
+static void test_managed(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("64M", NULL);
+	mcx_manage(CG);
+	pid = memsw_reader(CG, 3);
+	seen = memsw_look(CG, pid, 0, 4, 120);
+	ktap_ok(seen.status == 0 && cg_key(CG, STAT, "reclaimed_pages") > 0,
+		"managed: the workers reclaim for it (%lld pages), status %d",
+		cg_key(CG, STAT, "reclaimed_pages"), seen.status);
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	ktap_ok(memsw_killed(&seen), "and it kills (status %d), after %.1f s",
+		seen.status, seen.seconds);
+	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+	mcx_unmanage(CG);
+}
+
+/* What the user wrote is there when the module is not. */
+static void test_unload(void)
+{
+	fresh("32M", "96M");
+	ktap_ok(cg_key(CG, STAT, "effective_max") == 32 * MIB, "a limit again");
+	ktap_ok(!mcx_unload() && memsw_reads(CG, "memory.max", "100663296\n"),
+		"unloaded, memory.max is the user's");
+}
+
+int main(void)
+{
+	int err;
+
+	ktap_start();
+	memsw_init();
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+	err = swap_on();
+	if (err)
+		ktap_skip_all("no swap disk: %s", strerror(-err));
+	thp_off();
+	cg_create(TOP);
+	cg_write(TOP, "cgroup.subtree_control", "+memory");
+	if (!memsw_file(64))
+		ktap_skip_all("no file on the scratch disk");
+	test_values();
+	test_anon();
+	test_fits();
+	test_file();
+	test_below();
+	test_lowered();
+	test_managed();
+	test_unload();
+	cg_remove(BELOW);
+	cg_remove(CG);
+	cg_remove(TOP);
+	unlink(MEMSW_FILE);
+	return ktap_end();
+}

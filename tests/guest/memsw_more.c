@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * memsw_more: what a limit for memory and swap together is for all kinds of memory, and
+ * what happens to a cgroup meanwhile.
+ *
+ * tmpfs, zswap, swapoff, memory.high, memory.oom.group, writers that do not want to wait,
+ * tasks that come and go, cgroups that go with pages in swap, the controller taken away.
+ *
+ * Usage: memsw_more | memsw_more lacking
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib.h"
+#include "libmemsw.h"
+
+#define TOP	"mcx-test-memsw"
+#define CG	TOP "/a"
+#define EVENTS	"memory.ext.events"
+#define TMPFS	"/run/mcx-memsw"
+#define ZSWAP	"/sys/module/zswap/parameters/enabled"
+
+static void fresh(const char *limit, const char *max)
+{
+	cg_remove(CG);
+	cg_create(CG);
+	if (max)
+		cg_write(CG, "memory.max", max);
+	if (limit)
+		cg_write(CG, MEMSW_MAX, limit);
+}
+
+static long long event(const char *key)
+{
+	return cg_key(CG, EVENTS, key);
+}
+
+static bool within(const struct memsw_seen *seen, size_t mib)
+{
+	return seen->most <= (long long)(mib * MIB) + memsw_slack();
+}
+
+/* Writes a file of so much in tmpfs, and ends. */
+static pid_t writer(const char *cg, const char *file, size_t mib)
+{
+	static char buf[MIB];
+	pid_t pid = fork();
+	size_t i;
+	int fd;
+
+	if (pid)
+		return pid;
+	memset(buf, 'm', sizeof(buf));
+	fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+	if (fd < 0 || cg_enter(cg))
+		_exit(1);
+	for (i = 0; i < mib; i++)
+		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
+			_exit(2);
+	_exit(0);
+}
+
+static void test_tmpfs(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	mkdir(TMPFS, 0700);
+	if (mount("none", TMPFS, "tmpfs", 0, "size=256M")) {
+		ktap_skip("no tmpfs: %s", strerror(errno));
+		return;
+	}
+	fresh("64M", "24M");
+	pid = writer(CG, TMPFS "/a", 48);
+	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
+	ktap_ok(seen.status == 0 && within(&seen, 64),
+		"tmpfs: 48 MiB of 64, 24 in memory: written (status %d), never above (%.2f MiB)",
+		seen.status, (double)seen.most / MIB);
+	pid = writer(CG, TMPFS "/b", 48);
+	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
+	ktap_ok(memsw_killed(&seen) && within(&seen, 64) && event("memsw_oom") > 0,
+		"tmpfs: 48 more: killed (status %d), never above (%.2f MiB)",
+		seen.status, (double)seen.most / MIB);
+	/* It keeps what is in there. */
+	cg_remove(CG);
+	ktap_ok(!cg_has(CG, MEMSW_MAX), "tmpfs: its cgroup goes with pages in swap");
+	fresh("64M", "24M");
+	pid = writer(CG, TMPFS "/c", 8);
+	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
+	ktap_ok(seen.status == 0 && seen.most < 24 * (long long)MIB,
+		"tmpfs: a new one of that name begins with nothing (%.2f MiB)",
+		(double)seen.most / MIB);
+	umount(TMPFS);
+	rmdir(TMPFS);
+}
+
+/* Compressed pages are memory, and in swap as well: as the kernel counts them. */
+static void test_zswap(void)
+{
+	struct memsw_seen seen;
+	long long pages;
+	char was[8];
+	pid_t pid;
+
+	if (read_file(ZSWAP, was, sizeof(was)) <= 0 || write_file(ZSWAP, "Y")) {
+		ktap_skip("no zswap");
+		return;
+	}
+	fresh("64M", "24M");
+	pid = memsw_toucher(CG, 48 * MIB, 3);
+	seen = memsw_look(CG, pid, 48 * MIB, 3, 120);
+	pages = cg_key(CG, "memory.stat", "zswpout");
+	ktap_ok(seen.status == -1 && within(&seen, 64) && pages > 0,
+		"zswap: 48 MiB of 64, 24 in memory: three rounds (status %d), %lld pages compressed, never above (%.2f MiB)",
+		seen.status, pages, (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+	fresh("64M", "24M");
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	ktap_ok(memsw_killed(&seen) && within(&seen, 64) &&
+		memsw_task->touched > 48 * MIB,
+		"zswap: 96 MiB: killed (status %d) at %zu MiB, never above (%.2f MiB)",
+		seen.status, memsw_task->touched / MIB, (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+	write_file(ZSWAP, was);
+}
+
+static void test_swapoff(void)
+{
+	struct memsw_seen seen;
+	pid_t pid, off;
+
+	fresh("64M", "24M");
+	pid = memsw_toucher(CG, 56 * MIB, 1);
+	memsw_look(CG, pid, 56 * MIB, 1, 60);
+	cg_write(CG, "memory.max", "max");
+	off = fork();
+	if (!off) {
+		swap_off();
+		_exit(0);
+	}
+	seen = memsw_look(CG, off, SIZE_MAX, 0, 120);
+	ktap_ok(seen.status == 0 && within(&seen, 64) && !event("memsw_oom") &&
+		!cg_number(CG, "memory.swap.current"),
+		"swapoff: all of it comes back (%.1f s), never above (%.2f MiB)",
+		seen.seconds, (double)seen.most / MIB);
+	ktap_ok(cg_number(CG, "memory.current") > 50 * (long long)MIB,
+		"swapoff: and is memory");
+	end_task(pid);
+	swap_off();
+	swap_on();
+}
+
+/* To swap does not change the sum: for memory.high it is done. */
+static void test_high(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("64M", NULL);
+	cg_write(CG, "memory.high", "24M");
+	pid = memsw_toucher(CG, 48 * MIB, 1);
+	seen = memsw_look(CG, pid, 48 * MIB, 1, 120);
+	ktap_ok(seen.status == -1 && !event("memsw_max") &&
+		cg_number(CG, "memory.swap.current") > 16 * (long long)MIB,
+		"memory.high: swaps (%.1f MiB)",
+		(double)cg_number(CG, "memory.swap.current") / MIB);
+	memsw_end(pid, &seen);
+}
+
+static void test_group(void)
+{
+	struct memsw_seen seen;
+	pid_t pid, other;
+	int status = -1;
+
+	fresh("64M", NULL);
+	cg_write(CG, "memory.oom.group", "1");
+	other = cg_keeper(CG, 4);
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	nap_ms(500);
+	ktap_ok(memsw_killed(&seen) && waitpid(other, &status, WNOHANG) == other &&
+		WIFSIGNALED(status),
+		"memory.oom.group: all are killed (status %d and %d)",
+		seen.status, status);
+	if (status == -1)
+		end_task(other);
+	/* The kernel counts the one that it chose first twice. */
+	ktap_ok(event("memsw_oom_kill") >= 2 && event("memsw_oom_kill") ==
+		cg_key(CG, "memory.events", "oom_kill"),
+		"and counted as the kernel does (%lld)", event("memsw_oom_kill"));
+}
+
+/* The kernel's memory.max knows O_NONBLOCK since 7.0: then nothing is reclaimed. */
+static void test_nonblock(void)
+{
+	char path[256];
+	bool lazy = kernel_has("__swap_cache_del_folio");
+	pid_t pid;
+	int fd;
+
+	fresh("96M", NULL);
+	pid = memsw_toucher(CG, 64 * MIB, 1);
+	memsw_look(CG, pid, 64 * MIB, 1, 60);
+	cg_path(path, sizeof(path), CG, MEMSW_MAX);
+	fd = open(path, O_WRONLY | O_NONBLOCK);
+	ktap_ok(fd >= 0 && write(fd, "32M", 3) == 3 &&
+		(cg_number(CG, MEMSW_CURRENT) > 60 * (long long)MIB) == lazy,
+		"O_NONBLOCK: %s (%.1f MiB)", lazy ? "nobody is killed for it" :
+		"as without", (double)cg_number(CG, MEMSW_CURRENT) / MIB);
+	if (fd >= 0)
+		close(fd);
+	end_task(pid);
+}
+
+/* A task that has a little, and goes. */
+static void visitor(void)
+{
+	char *p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t i;
+	pid_t pid;
+
+	for (i = 0; i < 4 * MIB; i += PAGE)
+		p[i] = 1;
+	pid = fork();
+	/* Copies half of it. */
+	for (i = 0; i < 2 * MIB; i += PAGE)
+		p[i] = 2;
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	_exit(0);
+}
+
+static void test_churn(void)
+{
+	enum { TASKS = 8, ROUNDS = 12 };
+	pid_t pid, keeper;
+	int i, j, status, failed = 0;
+	long long most = 0, sum;
+
+	fresh("64M", "16M");
+	keeper = memsw_toucher(CG, 12 * MIB, 1);
+	memsw_look(CG, keeper, 12 * MIB, 1, 60);
+	for (i = 0; i < ROUNDS; i++) {
+		for (j = 0; j < TASKS; j++) {
+			pid = fork();
+			if (!pid) {
+				if (cg_enter(CG))
+					_exit(1);
+				visitor();
+			}
+		}
+		for (j = 0; j < TASKS; j++) {
+			sum = cg_number(CG, MEMSW_CURRENT);
+			most = sum > most ? sum : most;
+			wait(&status);
+			failed += status != 0;
+		}
+	}
+	ktap_ok(!failed && !event("memsw_oom"),
+		"tasks that come and go: all do what they want (%d failed)", failed);
+	ktap_ok(most <= 64 * (long long)MIB + memsw_slack(),
+		"never above (%.2f MiB)", (double)most / MIB);
+	end_task(keeper);
+	for (i = 0; i < 50 && cg_number(CG, MEMSW_CURRENT) > 2 * (long long)MIB; i++)
+		nap_ms(100);
+	ktap_ok(cg_number(CG, MEMSW_CURRENT) <= 2 * (long long)MIB,
+		"and nothing of theirs is left (%.2f MiB)",
+		(double)cg_number(CG, MEMSW_CURRENT) / MIB);
+	ktap_ok(cg_number(CG, MEMSW_PEAK) >= most, "peak has seen that (%.2f MiB)",
+		(double)cg_number(CG, MEMSW_PEAK) / MIB);
+}
+
+/* The controller goes and comes back: there is no limit. */
+static void test_reset(void)
+{
+	fresh("64M", "96M");
+	cg_write(TOP, "cgroup.subtree_control", "-memory");
+	cg_write(TOP, "cgroup.subtree_control", "+memory");
+	ktap_ok(memsw_reads(CG, MEMSW_MAX, "max\n") &&
+		memsw_reads(CG, "memory.max", "max\n"),
+		"the controller taken away and given again: no limit");
+	cg_write(CG, "memory.max", "80M");
+	nap_ms(2500);
+	ktap_ok(memsw_reads(CG, "memory.max", "83886080\n"),
+		"and what is written then stays");
+	ktap_ok(!cg_write(CG, MEMSW_MAX, "48M") &&
+		cg_key(CG, "memory.ext.stat", "effective_max") == 48 * (long long)MIB,
+		"and a limit is one again");
+}
+
+/* Loaded anew with a limit on and a load in it, nothing is left. */
+static void test_reload(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("64M", "24M");
+	pid = memsw_toucher(CG, 40 * MIB, 1000000);
+	memsw_look(CG, pid, 40 * MIB, 1, 60);
+	ktap_ok(!mcx_unload() && memsw_reads(CG, "memory.max", "25165824\n"),
+		"unloaded under load: memory.max is the user's");
+	ktap_ok(!mcx_load() && memsw_reads(CG, MEMSW_MAX, "max\n"),
+		"loaded again: no limit");
+	ktap_ok(!cg_write(CG, MEMSW_MAX, "64M"), "and one again");
+	seen = memsw_look(CG, pid, SIZE_MAX, 0, 3);
+	ktap_ok(seen.status == -1 && within(&seen, 64), "never above (%.2f MiB)",
+		(double)seen.most / MIB);
+	memsw_end(pid, &seen);
+}
+
+static int the_end(void)
+{
+	cg_remove(CG);
+	cg_remove(TOP);
+	ktap_ok(!mcx_unload(), "unloads");
+	return ktap_end();
+}
+
+/* Something that this needs is not there, or somebody else's. */
+static int lacking(void)
+{
+	fresh(NULL, "96M");
+	ktap_ok(cg_write(CG, MEMSW_MAX, "64M") == -EOPNOTSUPP,
+		"a limit is refused");
+	ktap_ok(memsw_reads(CG, MEMSW_MAX, "max\n") &&
+		memsw_reads(CG, "memory.max", "100663296\n"),
+		"and nothing has changed");
+	return the_end();
+}
+
+int main(int argc, char **argv)
+{
+	int err;
+
+	ktap_start();
+	memsw_init();
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+	cg_create(TOP);
+	cg_write(TOP, "cgroup.subtree_control", "+memory");
+	if (argc > 1)
+		return lacking();
+	err = swap_on();
+	if (err)
+		ktap_skip_all("no swap disk: %s", strerror(-err));
+	thp_off();
+	test_tmpfs();
+	test_zswap();
+	test_swapoff();
+	test_high();
+	test_group();
+	test_nonblock();
+	test_churn();
+	test_reset();
+	test_reload();
+	return the_end();
+}
