@@ -132,7 +132,7 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 	unsigned long nr_pages;
 	struct mcx_memcg *m;
 	unsigned int delay = 0;
-	bool over = false, elsewhere = false;
+	bool over = false, elsewhere = false, memsw;
 	u64 by = 0;
 
 	counter = (void *)ftrace_regs_get_argument(fregs, 0);
@@ -154,8 +154,12 @@ static void notrace mcx_charge(unsigned long ip, unsigned long parent_ip,
 		return;
 	}
 
+	memsw = unlikely(READ_ONCE(mcx_memsw_users));
+	/* Nothing is done about that, and it is so for each page. */
+	if (memsw && mcx_memsw_is_swap(parent_ip))
+		return;
 	rcu_read_lock();
-	if (unlikely(READ_ONCE(mcx_memsw_users)))
+	if (memsw)
 		mcx_memsw_charge(counter, nr_pages);
 	m = mcx_memcg_find(counter);
 	if (m && rcu_access_pointer(m->policy))

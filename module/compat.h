@@ -60,6 +60,9 @@ static inline u64 mcx_run_delay(struct task_struct *task)
  * Changes an argument of a function that is just entered, the fourth; ftrace has a way to
  * read them only. x86, as this module is, on all kernels.
  */
+#ifndef CONFIG_X86_64
+#error "where is the fourth argument of a function?"
+#endif
 #define mcx_regs_set_argument3(fregs, value) \
 	(arch_ftrace_regs(fregs)->regs.cx = (value))
 

@@ -160,10 +160,8 @@ static int mcx_stat_show(struct seq_file *s, void *v)
 		   (managed || policy || memsw) && mcx_hooks_attached());
 	if (managed)
 		mcx_show_state(s, m);
-	if (memsw) {
+	if (memsw)
 		mcx_show_pages(s, "effective_max", READ_ONCE(m->counter->max));
-		mcx_memsw_killed(m);
-	}
 	if (managed || policy || memsw) {
 		for (i = 0; i < MCX_NR_STATS; i++)
 			seq_printf(s, "%s %llu\n", stat_names[i],
@@ -179,8 +177,6 @@ static int mcx_events_show(struct seq_file *s, void *v)
 	struct mcx_memcg *m = mcx_memcg_lookup(mcx_seq_memcg(s));
 	int i;
 
-	if (m)
-		mcx_memsw_killed(m);
 	for (i = 0; i < ARRAY_SIZE(event_stats); i++)
 		seq_printf(s, "%s %llu\n", stat_names[event_stats[i]],
 			   m ? mcx_memcg_stat(m, event_stats[i]) : 0);

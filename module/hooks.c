@@ -86,11 +86,12 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_boosted,
 	&mcx_hook_over_high,
 	&mcx_hook_over_max,
+	/* First: how the next one fared is what features shall say. */
+	&mcx_hook_uncached,
+	&mcx_hook_met,
 	&mcx_hook_max_show,
 	&mcx_hook_max_set,
 	&mcx_hook_oom,
-	&mcx_hook_met,
-	&mcx_hook_uncached,
 };
 
 static void mcx_hook_find(struct mcx_hook *h)
@@ -248,7 +249,8 @@ static int mcx_hook_attach(struct mcx_hook *h)
 		return 0;
 	if (h->with) {
 		h->attached = h->with->attached;
-		return h->attached ? 0 : -ENOENT;
+		/* Why that one is not, or that it is not wanted, it says itself. */
+		return h->attached || h->with->wanted ? 0 : -ENOENT;
 	}
 
 	if (h->wanted && !READ_ONCE(*h->wanted)) {
@@ -294,6 +296,7 @@ static void mcx_hooks_detach(void)
 /* Returns 0 or why something is missing that this kernel does have. */
 static int mcx_hooks_attach(void)
 {
+	unsigned int changes = mcx_memsw_changes();
 	int i, ret, result = 0;
 
 	/* Before the hooks go that are needed for it. */
@@ -310,7 +313,7 @@ static int mcx_hooks_attach(void)
 			result = ret;
 	}
 	mcx_overrun_attached();
-	mcx_memsw_attached();
+	mcx_memsw_attached(changes);
 	mcx_owner_watch(READ_ONCE(mcx_hook_over_max.attached));
 	ret = mcx_protect_attach();
 	WRITE_ONCE(hooks_attached, true);

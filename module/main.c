@@ -45,6 +45,7 @@ static int __init mcx_init(void)
 		return ret;
 	}
 	mcx_hooks_init();
+	mcx_memsw_init();
 	mcx_protect_init();
 	mcx_watch_init();
 

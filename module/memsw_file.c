@@ -63,30 +63,50 @@ static int mcx_show_limit(struct seq_file *s, unsigned long pages)
 /* Which limit is to be met. */
 enum mcx_goal { MCX_GOAL_MEMORY, MCX_GOAL_MEMSW };
 
-static unsigned long mcx_excess_memory(struct mcx_memcg *m)
+/* The user's memory.max, whoever has it. */
+static unsigned long mcx_max_of(struct mem_cgroup *memcg)
 {
-	unsigned long usage = page_counter_read(m->counter);
+	struct mcx_memcg *m;
+	unsigned long max;
 
-	return usage - min(usage, mcx_memsw_user_max(m));
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
+	max = m ? mcx_memsw_user_max(m) : READ_ONCE(memcg->memory.max);
+	rcu_read_unlock();
+	return max;
 }
 
-static unsigned long mcx_excess_memsw(struct mcx_memcg *m)
+static unsigned long mcx_goal_limit(struct mem_cgroup *memcg, enum mcx_goal goal)
 {
-	unsigned long sum = mcx_memsw_count(m);
+	unsigned long limit;
 
-	return sum - min(sum, READ_ONCE(m->memsw->limit));
+	if (goal == MCX_GOAL_MEMORY)
+		return mcx_max_of(memcg);
+	rcu_read_lock();
+	limit = mcx_memsw_given(memcg);
+	rcu_read_unlock();
+	return limit;
 }
 
-static unsigned long mcx_excess(struct mcx_memcg *m, enum mcx_goal goal)
+static unsigned long mcx_goal_excess(struct mcx_memcg *m, enum mcx_goal goal,
+				     unsigned long limit)
 {
-	return goal == MCX_GOAL_MEMSW ? mcx_excess_memsw(m) : mcx_excess_memory(m);
+	unsigned long usage;
+
+	if (goal == MCX_GOAL_MEMSW) {
+		usage = mcx_memsw_count(m);
+	} else {
+		usage = page_counter_read(m->counter);
+		mcx_memsw_refresh(m);
+	}
+	return usage - min(usage, limit);
 }
 
 /* Shall a writer give up, whether or not the limit is met? */
 static bool mcx_goal_void(struct mcx_memcg *m, struct kernfs_open_file *of)
 {
-	return signal_pending(current) || mcx_memsw_leaving() ||
-	       css_is_dying(&m->memcg->css) ||
+	return signal_pending(current) || mcx_memsw_is_void(m) ||
+	       mcx_memsw_draining() ||
 	       (MCX_MAX_NONBLOCK && of->file->f_flags & O_NONBLOCK);
 }
 
@@ -94,19 +114,17 @@ static bool mcx_goal_void(struct mcx_memcg *m, struct kernfs_open_file *of)
 static void mcx_goal_meet(struct mcx_memcg *m, struct kernfs_open_file *of,
 			  enum mcx_goal goal)
 {
-	unsigned long limit = READ_ONCE(m->memsw->limit), excess;
-	unsigned long max = mcx_memsw_user_max(m);
-	/* To swap would be no use. */
+	unsigned long limit = mcx_goal_limit(m->memcg, goal), excess;
+	/* For memory and swap together to swap would be no use. */
 	unsigned int options = goal == MCX_GOAL_MEMSW ? 0 : MCX_RECLAIM_MAY_SWAP;
 	int retries = MCX_RETRIES;
 
 	if (!mcx_goal_void(m, of))
 		static_call_cond(mcx_drain_stock)(m->memcg);
 	for (; !mcx_goal_void(m, of); cond_resched()) {
-		if (limit != READ_ONCE(m->memsw->limit) ||
-		    max != mcx_memsw_user_max(m))
+		if (limit != mcx_goal_limit(m->memcg, goal))
 			break;
-		excess = mcx_excess(m, goal);
+		excess = mcx_goal_excess(m, goal, limit);
 		if (!excess)
 			break;
 		if (retries) {
@@ -172,14 +190,14 @@ ssize_t mcx_memsw_max_write(struct kernfs_open_file *of, char *buf,
 		return ret;
 	m = limit < PAGE_COUNTER_MAX ? mcx_memcg_lookup(memcg) : NULL;
 	if (m) {
-		ret = mcx_memsw_wait(m, missed);
-		if (!ret)
+		ret = mcx_memsw_wait(m, limit, missed);
+		if (ret)
+			/* Not one that nobody enforces. */
+			mcx_state_unlimit(memcg, limit);
+		else
 			mcx_goal_meet(m, of, MCX_GOAL_MEMSW);
 		mcx_memcg_put(m);
 	}
-	/* Not one that nobody enforces. */
-	if (ret)
-		mcx_state_limit(memcg, PAGE_COUNTER_MAX, true);
 	return ret ?: nbytes;
 }
 
@@ -266,6 +284,7 @@ ssize_t mcx_memsw_file_write_max(struct kernfs_open_file *of, char *buf,
 	if (!m) {
 		/* It went just now, and memory.max is the user's alone again. */
 		WRITE_ONCE(memcg->memory.max, max);
+		wb_domain_size_changed(&memcg->cgwb_domain);
 		return nbytes;
 	}
 	mcx_memsw_write_max(m, max);

@@ -215,6 +215,9 @@ static void notrace mcx_over_max(unsigned long ip, unsigned long parent_ip,
 	    !READ_ONCE(mcx_hook_max_write.attached) || nr_pages > MCX_LARGEST)
 		return;
 	rcu_read_lock();
+	/* The hook that does this for others may come after this one. */
+	if (READ_ONCE(mcx_memsw_users))
+		mcx_memsw_charge(counter, nr_pages);
 	if (mcx_is_beyond(counter, nr_pages) &&
 	    mcx_overrun_charge(counter, nr_pages))
 		ftrace_regs_set_instruction_pointer(fregs,

@@ -819,6 +819,26 @@ int mcx_state_limit(struct mem_cgroup *memcg, unsigned long limit,
 }
 
 /**
+ * mcx_state_unlimit() - take such a limit away again
+ * @memcg: the cgroup
+ * @limit: pages; if it has another one by now that stays
+ *
+ * Context: Process. May sleep.
+ */
+void mcx_state_unlimit(struct mem_cgroup *memcg, unsigned long limit)
+{
+	struct mcx_memcg *m;
+
+	mutex_lock(&state_mutex);
+	m = mcx_memcg_locked(memcg);
+	if (m && m->memsw->given == limit && !mcx_memsw_limited(m)) {
+		mcx_memsw_configure(m, PAGE_COUNTER_MAX);
+		mcx_sync();
+	}
+	mutex_unlock(&state_mutex);
+}
+
+/**
  * mcx_state_conf() - how the workers reclaim from a cgroup
  * @memcg: the cgroup
  *

@@ -58,7 +58,6 @@ enum mcx_enable {
  * @MCX_KEPT_MIN: a policy said last that it is below its memory.min
  * @MCX_KEPT_LOW: likewise for memory.low
  * @MCX_COUNT: its swap cache is about to be counted; memsw.c
- * @MCX_MEMSW_NO_SWAP: tasks reclaimed without swapping, for memory.ext.memsw.max
  */
 enum mcx_memcg_flag {
 	MCX_MANAGED,
@@ -79,7 +78,6 @@ enum mcx_memcg_flag {
 	MCX_KEPT_MIN,
 	MCX_KEPT_LOW,
 	MCX_COUNT,
-	MCX_MEMSW_NO_SWAP,
 };
 
 /**
@@ -395,14 +393,16 @@ struct mcx_budget {
  * @given: pages that are configured; PAGE_COUNTER_MAX: none; state mutex
  * @limit: pages that are enforced; likewise
  * @owned: memory.max is read and written by way of us
+ * @fresh: but somebody may still write it who began before that
  * @max: what the user wrote there, while it is owned
  * @base: pages of swap cache when it was counted, and @gone of then
  * @gone: pages that left the swap cache
  * @counted_at: jiffies
- * @sure_at: jiffies of a count that left no room; 0: none did
  * @peak: pages, the most that was seen of memory and swap
- * @kills: of the OOM killer, when one was due
- * @kill_due: jiffies of then; 0: none is
+ * @no_swap_at: jiffies when somebody reclaimed for it without swapping; 0: nobody did
+ * @averted_at: jiffies since when it is counted how often a kill was averted
+ * @averted: how often
+ * @killer: the task that has the kernel kill, or NULL; never followed
  * @list: waits to be counted
  * @m: whose it is
  */
@@ -410,14 +410,16 @@ struct mcx_memsw {
 	unsigned long given;
 	unsigned long limit;
 	bool owned;
+	bool fresh;
 	unsigned long max;
 	long base;
 	atomic_long_t gone;
 	unsigned long counted_at;
-	unsigned long sure_at;
 	unsigned long peak;
-	unsigned long kills;
-	unsigned long kill_due;
+	unsigned long no_swap_at;
+	unsigned long averted_at;
+	unsigned int averted;
+	struct task_struct *killer;
 	struct llist_node list;
 	struct mcx_memcg *m;
 };
@@ -605,6 +607,7 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 struct mcx_conf mcx_state_conf(struct mem_cgroup *memcg);
 int mcx_state_limit(struct mem_cgroup *memcg, unsigned long limit,
 		    bool privileged);
+void mcx_state_unlimit(struct mem_cgroup *memcg, unsigned long limit);
 int mcx_state_may_attach(struct mem_cgroup *memcg, const struct mcx_policy *p,
 			 struct mcx_policy *old);
 int mcx_state_attach(struct mem_cgroup *memcg, struct mcx_policy *p,

@@ -12,6 +12,14 @@
 
 struct memsw_task *memsw_task;
 
+long long memsw_sum(const char *cg)
+{
+	long long cached = cg_key(cg, "memory.stat", "swapcached");
+	long long swap = cg_number(cg, "memory.swap.current");
+
+	return cg_number(cg, "memory.current") + swap - (cached < swap ? cached : swap);
+}
+
 void memsw_init(void)
 {
 	memsw_task = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
@@ -105,7 +113,7 @@ struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
 	int status;
 
 	while (now_ns() - from < limit * NSEC) {
-		sum = cg_number(cg, MEMSW_CURRENT);
+		sum = memsw_sum(cg);
 		if (sum > seen.most)
 			seen.most = sum;
 		if (waitpid(pid, &status, WNOHANG) == pid) {

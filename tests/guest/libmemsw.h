@@ -23,6 +23,8 @@ struct memsw_task {
 
 extern struct memsw_task *memsw_task;
 
+/* Memory and swap of a cgroup, swap cache counted once, by the kernel's own files. */
+long long memsw_sum(const char *cg);
 /* Before all others. */
 void memsw_init(void);
 /* Is that what the file says. */

@@ -7,7 +7,10 @@
  * above it: memory and swap are looked at all the time.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib.h"
@@ -16,6 +19,8 @@
 #define TOP	"mcx-test-memsw"
 #define CG	TOP "/a"
 #define BELOW	CG "/b"
+#define OTHER	TOP "/other"
+#define TRACED	"/sys/kernel/tracing/enabled_functions"
 #define STAT	"memory.ext.stat"
 #define EVENTS	"memory.ext.events"
 
@@ -65,9 +70,71 @@ static void test_values(void)
 	cg_write(CG, "memory.max", "96M");
 	ktap_ok(!cg_write(CG, MEMSW_MAX, "max") && memsw_reads(CG, MEMSW_MAX, "max\n"),
 		"it is taken away");
-	nap_ms(2500);
-	ktap_ok(memsw_reads(CG, "memory.max", "100663296\n"),
+	ktap_ok(memsw_reads(CG, "memory.max", "100663296\n") &&
+		cg_key(CG, STAT, "effective_max") < 0,
 		"memory.max is what was written last");
+	nap_ms(3000);
+	ktap_ok(memsw_reads(CG, "memory.max", "100663296\n") &&
+		!file_has(TRACED, "memory_max_show"),
+		"and it is when nothing is hooked any more");
+}
+
+/* One cgroup gets its first limit while another one loses its own, or has it anew. */
+static void test_others(void)
+{
+	int i, refused = 0, lost = 0, apart;
+	pid_t pid;
+
+	cg_create(OTHER);
+	for (i = 0; i < 12; i++) {
+		fresh("64M", "96M");
+		pid = fork();
+		if (!pid) {
+			refused = cg_write(OTHER, MEMSW_MAX, "64M");
+			_exit(!!refused);
+		}
+		nap_ms(10 + 30 * (i / 2));
+		refused += !!cg_write(CG, MEMSW_MAX, "max");
+		if (i % 2)
+			refused += !!cg_write(CG, MEMSW_MAX, "48M");
+		waitpid(pid, &apart, 0);
+		refused += !!apart;
+		lost += !memsw_reads(CG, "memory.max", "100663296\n");
+		cg_write(CG, MEMSW_MAX, "max");
+		cg_write(OTHER, MEMSW_MAX, "max");
+		lost += !memsw_reads(CG, "memory.max", "100663296\n");
+		nap_ms(100 * (i % 5));
+		lost += !memsw_reads(CG, "memory.max", "100663296\n");
+	}
+	ktap_ok(!lost, "memory.max is what was written, whatever others do (%d times not)",
+		lost);
+	ktap_ok(!refused, "and no limit is refused (%d)", refused);
+	cg_remove(OTHER);
+}
+
+/* Pollers are told. */
+static void test_poll(void)
+{
+	struct memsw_seen seen;
+	char path[256], text[2048];
+	struct pollfd p;
+	pid_t pid;
+
+	fresh("32M", NULL);
+	cg_path(path, sizeof(path), CG, EVENTS);
+	p = (struct pollfd) { .fd = open(path, O_RDONLY), .events = POLLPRI };
+	pid = memsw_toucher(CG, 64 * MIB, 1);
+	seen = memsw_look(CG, pid, 64 * MIB, 1, 60);
+	text[0] = '\0';
+	while (p.fd >= 0 && !strstr(text, "memsw_oom_kill 1")) {
+		if (pread(p.fd, text, sizeof(text) - 1, 0) < 0 || poll(&p, 1, 5000) <= 0)
+			break;
+	}
+	ktap_ok(memsw_killed(&seen) && strstr(text, "memsw_oom_kill 1"),
+		"who polls memory.ext.events is told of the kill");
+	if (p.fd >= 0)
+		close(p.fd);
+	memsw_end(pid, &seen);
 }
 
 /* Anonymous memory, with swap beside it. */
@@ -235,6 +302,8 @@ int main(void)
 	if (!memsw_file(64))
 		ktap_skip_all("no file on the scratch disk");
 	test_values();
+	test_others();
+	test_poll();
 	test_anon();
 	test_fits();
 	test_file();
