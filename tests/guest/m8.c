@@ -209,10 +209,10 @@ static struct outcome look(const struct rung *r)
 
 static char *mib_text(int mib)
 {
-	static char text[4][16];
+	static char text[8][16];
 	static int i;
 
-	i = (i + 1) % 4;
+	i = (i + 1) % 8;
 	snprintf(text[i], sizeof(text[i]), mib == NONE ? "max" : "%d", mib);
 	return text[i];
 }
