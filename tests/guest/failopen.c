@@ -303,15 +303,21 @@ static int count(const char *text, const char *what)
 static void check_features(const char *what, const char *says, int also)
 {
 	char buf[4096];
-	int on, lines;
+	bool right = false;
+	int on, lines, i;
 
-	if (read_file(DEBUGFS "/features", buf, sizeof(buf)) < 0)
-		buf[0] = '\0';
-	on = count(buf, " on\n");
-	lines = count(buf, "\n");
-	if (!ktap_ok(lines && on == lines - !!says - also &&
-		     (!says || strstr(buf, says)),
-		     "%s: features says so, and nothing else", what))
+	/* What was wanted a moment ago may still be on its way out. */
+	for (i = 0; i < 20 && !right; i++) {
+		if (i)
+			nap_ms(100);
+		if (read_file(DEBUGFS "/features", buf, sizeof(buf)) < 0)
+			buf[0] = '\0';
+		on = count(buf, " on\n");
+		lines = count(buf, "\n");
+		right = lines && on == lines - !!says - also &&
+			(!says || strstr(buf, says));
+	}
+	if (!ktap_ok(right, "%s: features says so, and nothing else", what))
 		ktap_note("%s", buf);
 }
 

@@ -140,12 +140,16 @@ static void test_poll(void)
 /* Anonymous memory, with swap beside it. */
 static void test_anon(void)
 {
+	long long before = read_key("/proc/vmstat", "pswpout"), swapped;
 	struct memsw_seen seen;
 	pid_t pid;
 
 	fresh("64M", NULL);
 	pid = memsw_toucher(CG, 96 * MIB, 1);
 	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	swapped = read_key("/proc/vmstat", "pswpout") - before;
+	ktap_ok(swapped < 64, "nothing is swapped for what that would not help (%lld pages)",
+		swapped);
 	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 56 * MIB &&
 		memsw_task->touched < 66 * MIB,
 		"96 MiB of 64: killed (status %d) at %zu MiB, after %.1f s",
@@ -167,6 +171,23 @@ static void test_anon(void)
 		seen.status, memsw_task->touched / MIB, seen.seconds);
 	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
+	memsw_end(pid, &seen);
+}
+
+/* Swapped out for memory.high, where memory.max is never met. */
+static void test_above_high(void)
+{
+	struct memsw_seen seen;
+	pid_t pid;
+
+	fresh("48M", NULL);
+	cg_write(CG, "memory.high", "24M");
+	pid = memsw_toucher(CG, 96 * MIB, 1);
+	seen = memsw_look(CG, pid, 96 * MIB, 1, 90);
+	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 40 * MIB &&
+		seen.most <= 48 * (long long)MIB + memsw_slack(),
+		"a limit of 48 MiB beside memory.high of 24: killed (status %d) at %zu MiB, never above (%.2f MiB)",
+		seen.status, memsw_task->touched / MIB, (double)seen.most / MIB);
 	memsw_end(pid, &seen);
 }
 
@@ -305,6 +326,7 @@ int main(void)
 	test_others();
 	test_poll();
 	test_anon();
+	test_above_high();
 	test_fits();
 	test_file();
 	test_below();
