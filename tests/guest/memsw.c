@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,6 +111,18 @@ static void test_others(void)
 		lost);
 	ktap_ok(!refused, "and no limit is refused (%d)", refused);
 	cg_remove(OTHER);
+}
+
+static void test_tool(void)
+{
+	fresh(NULL, "96M");
+	ktap_ok(!system("mcxctl set " CG " memsw.max=64M > /dev/null") &&
+		memsw_reads(CG, MEMSW_MAX, "67108864\n"), "mcxctl sets it");
+	ktap_ok(!system("mcxctl stat " CG " | grep -q '^effective_max *67108864$'"),
+		"and shows it");
+	ktap_ok(system("mcxctl set " CG " memsw.max=nonsense > /dev/null 2>&1") &&
+		system("mcxctl set " CG " memsw.current=1 > /dev/null 2>&1") &&
+		memsw_reads(CG, MEMSW_MAX, "67108864\n"), "but no nonsense");
 }
 
 /* Pollers are told. */
@@ -325,6 +338,7 @@ int main(void)
 	test_values();
 	test_others();
 	test_poll();
+	test_tool();
 	test_anon();
 	test_above_high();
 	test_fits();
