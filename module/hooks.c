@@ -202,6 +202,17 @@ static void mcx_hook_failed(struct mcx_hook *h, int ret)
 				"; is kernel.ftrace_enabled 0?" : "");
 }
 
+/* Is there one for this that is not there, or could not be added? */
+static bool mcx_hook_lost(enum mcx_feature feature)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(hooks); i++)
+		if (hooks[i]->feature == feature && !hooks[i]->addr)
+			return true;
+	return false;
+}
+
 /* As it is meant. */
 static int mcx_hook_attach_full(struct mcx_hook *h)
 {
@@ -213,7 +224,8 @@ static int mcx_hook_attach_full(struct mcx_hook *h)
 				h->redirect ? FTRACE_OPS_FL_IPMODIFY : 0);
 	if (ret)
 		return ret;
-	mcx_feature_on(h->feature);
+	if (!mcx_hook_lost(h->feature))
+		mcx_feature_on(h->feature);
 	WRITE_ONCE(h->redirects, h->redirect);
 	if (h->is_plain)
 		mcx_hook_unregister(&h->plain_ops);
@@ -307,6 +319,7 @@ static int mcx_hooks_attach(void)
 		/* Nobody may be held whose end would not be seen. */
 		if (ret && !hooks[i]->optional) {
 			mcx_hooks_detach();
+			mcx_memsw_attached(changes);
 			return ret;
 		}
 		if (ret && hooks[i]->addr)
@@ -509,14 +522,15 @@ bool mcx_hooks_attached(void)
 }
 
 /**
- * mcx_hooks_exit() - detach at once; nobody may call mcx_hooks_want() any more
+ * mcx_hooks_exit() - detach at once, and never attach again
  *
  * Context: Process, from module exit only. Waits for RCU-tasks.
  */
 void mcx_hooks_exit(void)
 {
 	WRITE_ONCE(hooks_wanted, false);
-	cancel_delayed_work_sync(&hooks_work);
+	/* What is still there of limits for memory and swap wants them until it is gone. */
+	disable_delayed_work_sync(&hooks_work);
 	mutex_lock(&hooks_mutex);
 	mcx_hooks_detach();
 	mutex_unlock(&hooks_mutex);

@@ -36,6 +36,7 @@
  *
  * Locking: memsw_mutex, inside state_mutex, is for who writes @max, or goes from one
  * state to another. counter->max is written by anybody under RCU while it is enforced.
+ * count_mutex, inside of all others and of whatever who charges holds, is for counting.
  */
 #include <linux/irq_work.h>
 #include <linux/llist.h>
@@ -64,6 +65,7 @@ int mcx_memsw_users;
 unsigned long mcx_memsw_swap_from, mcx_memsw_swap_size;
 
 static DEFINE_MUTEX(memsw_mutex);
+static DEFINE_MUTEX(count_mutex);
 static DECLARE_WAIT_QUEUE_HEAD(enforced);
 static bool leaving;
 static unsigned int missed;	/* times that not all hooks could be had */
@@ -208,20 +210,6 @@ static notrace bool mcx_memsw_counted(struct mcx_memcg *m, unsigned long time)
 }
 
 /**
- * mcx_memsw_room() - pages that can still be charged
- * @m: the cgroup
- *
- * Context: Any.
- * Return: pages.
- */
-notrace unsigned long mcx_memsw_room(struct mcx_memcg *m)
-{
-	unsigned long max = READ_ONCE(m->counter->max);
-
-	return max - min(max, page_counter_read(m->counter));
-}
-
-/**
  * mcx_memsw_refresh() - mcx_memsw_update() where nobody holds RCU
  * @m: the cgroup
  *
@@ -243,15 +231,20 @@ void mcx_memsw_refresh(struct mcx_memcg *m)
  */
 unsigned long mcx_memsw_count(struct mcx_memcg *m)
 {
-	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
-	long gone = atomic_long_read(&m->memsw->gone);
-	unsigned long cached = mcx_swap_cache(m->memcg), sum;
+	unsigned long cached, sum;
+	long gone;
 
 	/* It never had one, or has none any more. */
 	if (!READ_ONCE(m->memsw->owned))
-		return mcx_memsw_sum(m->memcg, cached);
+		return mcx_memsw_usage(m->memcg);
+	/* Nobody shall go by an older one than this. */
+	mutex_lock(&count_mutex);
+	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
+	gone = atomic_long_read(&m->memsw->gone);
+	cached = mcx_swap_cache(m->memcg);
 	WRITE_ONCE(m->memsw->base, gone + cached);
 	WRITE_ONCE(m->memsw->counted_at, jiffies);
+	mutex_unlock(&count_mutex);
 	mcx_memsw_refresh(m);
 	sum = mcx_memsw_sum(m->memcg, cached);
 	mcx_memsw_note(m, sum);
@@ -291,10 +284,11 @@ notrace void mcx_memsw_ask(struct mcx_memcg *m)
 	irq_work_queue(&count_kick);
 }
 
-/* So much would be in use: is that the most, and does it fit? */
-static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum)
+/* So much is in use: is that the most, and does this batch fit? */
+static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum,
+				   unsigned long nr_pages)
 {
-	bool fits = sum <= READ_ONCE(m->memsw->limit);
+	bool fits = sum + nr_pages <= READ_ONCE(m->memsw->limit);
 
 	if (fits && likely(sum <= READ_ONCE(m->memsw->peak)))
 		return;
@@ -325,8 +319,8 @@ void notrace mcx_memsw_charge(struct page_counter *counter,
 			continue;
 		mcx_memsw_update(m);
 		swap = page_counter_read(&m->memcg->swap);
-		mcx_memsw_sees(m, page_counter_read(counter) + nr_pages + swap -
-				  mcx_memsw_cached(m, swap));
+		mcx_memsw_sees(m, page_counter_read(counter) + swap -
+				  mcx_memsw_cached(m, swap), nr_pages);
 	}
 }
 
@@ -352,32 +346,46 @@ static void mcx_count_work(struct work_struct *work)
 }
 
 /*
- * Writes what the user has for memory.max. The controller may go just now, and all limits
- * with it: who looks after it has written comes after mcx_memsw_reset(), or before the
- * kernel does the same.
+ * Writes what the user has for memory.max, or takes over what is there if that is @fresh.
+ * The controller may go just now, and all limits with it: who looks once more after it has
+ * written comes after mcx_memsw_reset(), or before the kernel does the same. Caller holds
+ * memsw_mutex.
  */
 static void mcx_memsw_put_max(struct mcx_memcg *m)
 {
+	unsigned int resets;
+
+	/* Pairs with mcx_memsw_reset(): what is read below is not of before that. */
+	resets = smp_load_acquire(&m->memsw->resets);
 	if (test_bit(MCX_DYING, &m->flags))
 		return;
-	WRITE_ONCE(m->counter->max, READ_ONCE(m->memsw->max));
-	/* Pairs with the atomic in mcx_ended(). */
+	if (m->memsw->fresh)
+		WRITE_ONCE(m->memsw->max, READ_ONCE(m->counter->max));
+	else
+		WRITE_ONCE(m->counter->max, READ_ONCE(m->memsw->max));
+	/* Pairs with mcx_memsw_reset(). */
 	smp_mb();
-	if (test_bit(MCX_RESET, &m->flags)) {
+	if (READ_ONCE(m->memsw->resets) != resets) {
 		WRITE_ONCE(m->memsw->max, PAGE_COUNTER_MAX);
 		WRITE_ONCE(m->counter->max, PAGE_COUNTER_MAX);
 	}
+}
+
+/* Has it a limit? What was before a reset is no more, but that is seen a little later. */
+static bool mcx_memsw_has(struct mcx_memcg *m)
+{
+	return m->memsw->given < PAGE_COUNTER_MAX && !test_bit(MCX_RESET, &m->flags);
 }
 
 /* From given to owned. */
 static void mcx_memsw_own(struct mcx_memcg *m, void *any)
 {
 	mutex_lock(&memsw_mutex);
-	if (m->memsw->given < PAGE_COUNTER_MAX && !mcx_memsw_limited(m)) {
+	if (mcx_memsw_has(m) && !mcx_memsw_limited(m)) {
 		/* One that was taken away and given again may be owned still. */
 		m->memsw->fresh = !m->memsw->owned;
 		if (m->memsw->fresh) {
-			WRITE_ONCE(m->memsw->max, READ_ONCE(m->counter->max));
+			mcx_memsw_put_max(m);
 			WRITE_ONCE(m->memsw->owned, true);
 		}
 		*(bool *)any = true;
@@ -393,11 +401,10 @@ static void mcx_memsw_enforce(struct mcx_memcg *m, void *arg)
 		mcx_memsw_count(m);
 	mutex_lock(&memsw_mutex);
 	if (m->memsw->fresh) {
-		WRITE_ONCE(m->memsw->max, READ_ONCE(m->counter->max));
 		mcx_memsw_put_max(m);
 		m->memsw->fresh = false;
 	}
-	if (m->memsw->owned && m->memsw->given < PAGE_COUNTER_MAX) {
+	if (m->memsw->owned && mcx_memsw_has(m)) {
 		/* Pairs with mcx_memsw_update(). */
 		smp_wmb();
 		WRITE_ONCE(m->memsw->limit, m->memsw->given);
@@ -616,17 +623,21 @@ bool mcx_memsw_is_void(struct mcx_memcg *m)
  * @limit: that limit, in pages
  * @before: mcx_memsw_missed() of before
  *
- * Context: Process. Sleeps, for five seconds at most.
- * Return: 0: it is, or somebody else has written another one; -EBUSY: it cannot be now;
- * -EINTR: a signal; -ENODEV: the cgroup or the module goes.
+ * Context: Process. Sleeps, for half a minute at most: a loaded machine may need that for
+ * a grace period of RCU-tasks or two.
+ * Return: 0: it is, or somebody else has written another one; -EBUSY: it cannot be now, or
+ * somebody took it away; -EINTR: a signal; -ENODEV: the cgroup or the module goes.
  */
 int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before)
 {
-	unsigned long until = jiffies + 5 * HZ;
+	unsigned long until = jiffies + 30 * HZ;
 
 	for (;;) {
-		if (mcx_memsw_limited(m) || READ_ONCE(m->memsw->given) != limit)
+		if (mcx_memsw_limited(m))
 			return 0;
+		if (READ_ONCE(m->memsw->given) != limit)
+			return READ_ONCE(m->memsw->given) < PAGE_COUNTER_MAX ? 0 :
+									      -EBUSY;
 		if (mcx_memsw_is_void(m))
 			return -ENODEV;
 		if (READ_ONCE(missed) != before || time_after(jiffies, until))
@@ -653,6 +664,10 @@ void notrace mcx_memsw_reset(struct mcx_memcg *m)
 	/* Pairs with mcx_memsw_update(). */
 	smp_wmb();
 	WRITE_ONCE(m->memsw->limit, PAGE_COUNTER_MAX);
+	/* Pairs with mcx_memsw_put_max(). */
+	smp_store_release(&m->memsw->resets, m->memsw->resets + 1);
+	/* Pairs with mcx_memsw_put_max(): that first, then memory.max. */
+	smp_mb();
 }
 
 /**

@@ -48,7 +48,6 @@ unsigned long mcx_memsw_usage(struct mem_cgroup *memcg);
 unsigned long mcx_memsw_usage_seen(struct mem_cgroup *memcg);
 unsigned long mcx_memsw_given(struct mem_cgroup *memcg);
 unsigned long mcx_memsw_count(struct mcx_memcg *m);
-unsigned long mcx_memsw_room(struct mcx_memcg *m);
 void mcx_memsw_update(struct mcx_memcg *m);
 void mcx_memsw_refresh(struct mcx_memcg *m);
 void mcx_memsw_ask(struct mcx_memcg *m);
@@ -67,6 +66,7 @@ void mcx_memsw_give_back(bool all);
 void mcx_memsw_drain(void);
 void mcx_memsw_leave(void);
 bool mcx_memsw_draining(void);
+bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order);
 bool mcx_memsw_met_lately(void);
 void mcx_memsw_exit(void);
 

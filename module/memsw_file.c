@@ -121,9 +121,9 @@ static void mcx_goal_meet(struct mcx_memcg *m, struct kernfs_open_file *of,
 
 	if (!mcx_goal_void(m, of))
 		static_call_cond(mcx_drain_stock)(m->memcg);
-	for (; !mcx_goal_void(m, of); cond_resched()) {
-		if (limit != mcx_goal_limit(m->memcg, goal))
-			break;
+	while (!mcx_goal_void(m, of) && limit == mcx_goal_limit(m->memcg, goal)) {
+		/* Unloading waits for RCU-tasks before it tells us to go. */
+		cond_resched_tasks_rcu_qs();
 		excess = mcx_goal_excess(m, goal, limit);
 		if (!excess)
 			break;
@@ -139,8 +139,10 @@ static void mcx_goal_meet(struct mcx_memcg *m, struct kernfs_open_file *of,
 		if (READ_ONCE(m->counter->max) >= page_counter_read(m->counter))
 			break;
 		mcx_memory_event(m->memcg, MEMCG_OOM);
-		if (!static_call(mcx_out_of_memory)(m->memcg, GFP_KERNEL, 0))
+		if (!mcx_memsw_kill(m, GFP_KERNEL, 0))
 			break;
+		/* Until the one that was killed is gone. */
+		schedule_timeout_killable(1);
 	}
 }
 
@@ -283,7 +285,7 @@ ssize_t mcx_memsw_file_write_max(struct kernfs_open_file *of, char *buf,
 	m = mcx_memcg_lookup(memcg);
 	if (!m) {
 		/* It went just now, and memory.max is the user's alone again. */
-		WRITE_ONCE(memcg->memory.max, max);
+		xchg(&memcg->memory.max, max);
 		wb_domain_size_changed(&memcg->cgwb_domain);
 		return nbytes;
 	}

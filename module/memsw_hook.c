@@ -35,7 +35,7 @@
 /* For so long it counts that somebody reclaimed without swapping; many tasks may have. */
 #define MCX_NO_SWAP_TIME	HZ
 #define MCX_AVERT_TIME		HZ
-#define MCX_AVERT_MAX		64
+#define MCX_AVERT_MAX		256
 
 static bool draining;
 static unsigned long met_at;	/* jiffies; the last no_swap_at of all */
@@ -52,10 +52,22 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
 	return atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]);
 }
 
-/* The kernel's own function, and whom it kills. One at a time: others try to charge again. */
-static bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
+/**
+ * mcx_memsw_kill() - have the kernel kill, whatever binds
+ * @m: the cgroup
+ * @gfp_mask: of the charge
+ * @order: likewise
+ *
+ * One task at a time; others are told to try to charge again. Whom it kills is counted if
+ * it is for memory and swap; kills in cgroups below for other reasons, at that very moment,
+ * are with them.
+ *
+ * Context: Process. May sleep.
+ * Return: as mem_cgroup_out_of_memory(): false if nobody can be killed.
+ */
+bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 {
-	unsigned long before = mcx_oom_kills(m->memcg);
+	unsigned long before = mcx_oom_kills(m->memcg), kills;
 	bool ours = mcx_memsw_binds(m), ret;
 
 	if (cmpxchg(&m->memsw->killer, NULL, current)) {
@@ -64,9 +76,11 @@ static bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	}
 	ret = static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	WRITE_ONCE(m->memsw->killer, NULL);
-	if (ours) {
+	kills = mcx_oom_kills(m->memcg) - before;
+	/* Not while one that was killed is about to go. */
+	if (ours && (kills || !ret)) {
 		mcx_stat_inc(m, memsw_oom);
-		mcx_stat_add(m, memsw_oom_kill, mcx_oom_kills(m->memcg) - before);
+		mcx_stat_add(m, memsw_oom_kill, kills);
 		mcx_events_notify(m);
 	}
 	return ret;
@@ -88,15 +102,17 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 				   int order)
 {
 	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
-	bool ret = true;
+	bool ret = true, full;
 
-	if (m) {
-		mcx_memsw_count(m);
-		if ((mcx_memsw_binds(m) && mcx_memsw_room(m) < 1UL << order) ||
-		    !mcx_memsw_averts(m))
+	/* It may have come to be another object on the way here. */
+	if (m && READ_ONCE(m->memsw->owned)) {
+		full = mcx_memsw_count(m) + (1UL << order) >
+		       READ_ONCE(m->memsw->limit);
+		if ((full && mcx_memsw_binds(m)) || !mcx_memsw_averts(m))
 			ret = mcx_memsw_kill(m, gfp_mask, order);
-		mcx_memcg_put(m);
 	}
+	if (m)
+		mcx_memcg_put(m);
 	mcx_memsw_end();
 	return ret;
 }

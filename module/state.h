@@ -403,6 +403,7 @@ struct mcx_budget {
  * @averted_at: jiffies since when it is counted how often a kill was averted
  * @averted: how often
  * @killer: the task that has the kernel kill, or NULL; never followed
+ * @resets: how often the controller went, and all limits with it
  * @list: waits to be counted
  * @m: whose it is
  */
@@ -420,6 +421,7 @@ struct mcx_memsw {
 	unsigned long averted_at;
 	unsigned int averted;
 	struct task_struct *killer;
+	unsigned int resets;
 	struct llist_node list;
 	struct mcx_memcg *m;
 };

@@ -158,43 +158,65 @@ static void test_swapoff(void)
 	swap_on();
 }
 
+enum { CACHED = 40 * MIB };
+
+/* Has so much in swap and in memory; and then, if @gone, in swap only, and takes @more. */
+static pid_t cacher(bool gone, size_t more)
+{
+	volatile char *p, sum = 0;
+	pid_t pid = fork();
+	size_t i;
+
+	if (pid)
+		return pid;
+	p = mmap(NULL, CACHED + more, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (cg_enter(CG))
+		_exit(1);
+	for (i = 0; i < CACHED; i += PAGE)
+		p[i] = 1;
+	cg_write(CG, "memory.reclaim", "40M");
+	for (i = 0; i < CACHED; i += PAGE)
+		sum += p[i];
+	/* Has it counted: it looks as if that were more than ever. */
+	for (i = 0; i < MIB; i += PAGE)
+		p[CACHED + i] = 1;
+	nap_ms(200);
+	if (gone)
+		cg_write(CG, "memory.reclaim", "40M");
+	for (i = MIB; i < more; i += PAGE)
+		p[CACHED + i] = 1;
+	memsw_task->rounds = 2;
+	for (;;)
+		pause();
+}
+
 /* What is read in again stays in the swap cache, and counts once. */
 static void test_cache(void)
 {
-	enum { LEN = 40 * MIB };
-	pid_t pid = fork();
-	volatile char *p, sum = 0;
+	struct memsw_seen seen;
 	long long peak;
-	size_t i;
+	pid_t pid;
 
 	fresh("64M", NULL);
-	if (!pid) {
-		p = mmap(NULL, LEN, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		nap_ms(200);	/* until there is the cgroup */
-		if (cg_enter(CG))
-			_exit(1);
-		for (i = 0; i < LEN; i += PAGE)
-			p[i] = 1;
-		cg_write(CG, "memory.reclaim", "40M");
-		for (i = 0; i < LEN; i += PAGE)
-			sum += p[i];
-		/* And a little more, for which there is room. */
-		for (i = 0; i < 4 * MIB; i += PAGE)
-			*(volatile char *)mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
-					       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) = 1;
-		memsw_task->rounds = 2;
-		for (;;)
-			pause();
-	}
 	memsw_task->rounds = 0;
-	memsw_look(CG, pid, 0, 2, 60);
+	pid = cacher(false, 4 * MIB);
+	seen = memsw_look(CG, pid, 0, 2, 60);
 	peak = cg_number(CG, MEMSW_PEAK);
 	ktap_ok(memsw_task->rounds == 2 && !event("memsw_oom"),
 		"swap cache: 44 MiB of 64, all of it read in again");
 	ktap_ok(peak < 56 * (long long)MIB,
 		"swap cache: counted once, in peak, too (%.2f MiB)", (double)peak / MIB);
-	end_task(pid);
+	memsw_end(pid, &seen);
+
+	fresh("64M", NULL);
+	memsw_task->rounds = 0;
+	pid = cacher(true, 40 * MIB);
+	seen = memsw_look(CG, pid, 0, 2, 60);
+	ktap_ok(memsw_killed(&seen) && within(&seen, 64),
+		"swap cache that is gone: 80 MiB: killed (status %d), never above (%.2f MiB)",
+		seen.status, (double)seen.most / MIB);
+	memsw_end(pid, &seen);
 }
 
 /* To swap does not change the sum: for memory.high it is done. */
