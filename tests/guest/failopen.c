@@ -386,9 +386,13 @@ static void check_memsw(const char *what, const struct lost *l, const char *says
 		   (says && !strncmp(says, "memsw off ", 10));
 	int expected = off ? -EOPNOTSUPP :
 		       !strcmp(l->hide, "ipmodify") ? -EBUSY : 0;
-	int ret = cg_write(CG, "memory.ext.memsw.max", "1G");
+	int ret;
 	char now[32] = "";
 
+	/* For those that have to do with it: each takes a second to attach and detach. */
+	if (!expected && *l->hide)
+		return;
+	ret = cg_write(CG, "memory.ext.memsw.max", "1G");
 	read_file(CGROUP_ROOT "/" CG "/memory.ext.memsw.max", now, sizeof(now));
 	ktap_ok(ret == expected && !strcmp(now, ret ? "max\n" : "1073741824\n") &&
 		!cg_write(CG, "memory.ext.memsw.max", "max"),
