@@ -22,6 +22,7 @@
 #include "memsw.h"
 #include "memsw_file.h"
 #include "policy.h"
+#include "show.h"
 #include "state.h"
 #include "stuck.h"
 #include "symbols.h"
@@ -65,8 +66,16 @@ static int mcx_enable_show(struct seq_file *s, void *v)
 	return 0;
 }
 
-/* The opener counts: an open file may be handed to anybody. */
-static bool mcx_privileged(struct kernfs_open_file *of)
+/**
+ * mcx_privileged() - may who writes a file attach hooks to the kernel
+ * @of: the open file
+ *
+ * The opener counts: an open file may be handed to anybody.
+ *
+ * Context: Process.
+ * Return: true with CAP_SYS_RESOURCE in the initial user namespace.
+ */
+bool mcx_privileged(struct kernfs_open_file *of)
 {
 	return file_ns_capable(of->file, &init_user_ns, CAP_SYS_RESOURCE);
 }
@@ -112,10 +121,8 @@ static ssize_t mcx_reclaim_conf_write(struct kernfs_open_file *of, char *buf,
 static void mcx_show_pages(struct seq_file *s, const char *key,
 			   unsigned long pages)
 {
-	if (pages >= PAGE_COUNTER_MAX)
-		seq_printf(s, "%s max\n", key);
-	else
-		seq_printf(s, "%s %llu\n", key, (u64)pages * PAGE_SIZE);
+	seq_printf(s, "%s ", key);
+	mcx_show_bytes(s, pages);
 }
 
 static void mcx_show_state(struct seq_file *s, struct mcx_memcg *m)

@@ -94,12 +94,7 @@ __bpf_kfunc u64 mcx_bpf_headroom(struct mem_cgroup *memcg)
  */
 __bpf_kfunc u64 mcx_bpf_memsw_usage(struct mem_cgroup *memcg)
 {
-	u64 pages;
-
-	rcu_read_lock();
-	pages = mcx_memsw_usage_seen(memcg);
-	rcu_read_unlock();
-	return pages << PAGE_SHIFT;
+	return (u64)mcx_memsw_usage_seen(memcg) << PAGE_SHIFT;
 }
 
 /**
@@ -110,11 +105,8 @@ __bpf_kfunc u64 mcx_bpf_memsw_usage(struct mem_cgroup *memcg)
  */
 __bpf_kfunc u64 mcx_bpf_memsw_max(struct mem_cgroup *memcg)
 {
-	u64 pages;
+	u64 pages = mcx_memsw_given(memcg);
 
-	rcu_read_lock();
-	pages = mcx_memsw_given(memcg);
-	rcu_read_unlock();
 	return pages < PAGE_COUNTER_MAX ? pages << PAGE_SHIFT : U64_MAX;
 }
 

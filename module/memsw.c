@@ -183,16 +183,21 @@ unsigned long mcx_memsw_usage_seen(struct mem_cgroup *memcg)
  * mcx_memsw_given() - the limit of a cgroup
  * @memcg: the cgroup
  *
- * Context: Any, under RCU.
+ * Context: Any. Takes RCU.
  * Return: pages; PAGE_COUNTER_MAX: none.
  */
 unsigned long mcx_memsw_given(struct mem_cgroup *memcg)
 {
-	struct mcx_memcg *m = mcx_memcg_find(&memcg->memory);
+	unsigned long limit = PAGE_COUNTER_MAX;
+	struct mcx_memcg *m;
 
+	rcu_read_lock();
+	m = mcx_memcg_find(&memcg->memory);
 	/* That it has been reset is about to be seen. */
-	return m && !test_bit(MCX_RESET, &m->flags) ?
-	       READ_ONCE(m->memsw->given) : PAGE_COUNTER_MAX;
+	if (m && !test_bit(MCX_RESET, &m->flags))
+		limit = READ_ONCE(m->memsw->given);
+	rcu_read_unlock();
+	return limit;
 }
 
 static notrace void mcx_memsw_note(struct mcx_memcg *m, unsigned long sum)
@@ -534,11 +539,9 @@ void mcx_memsw_write_max(struct mcx_memcg *m, unsigned long max)
 /* Charged to the parent, as the cgroup itself is. */
 static int mcx_memsw_alloc(struct mcx_memcg *m)
 {
-	struct cgroup_subsys_state *parent = m->memcg->css.parent;
-	struct mem_cgroup *old;
+	struct mem_cgroup *old = mcx_charge_parent(m->memcg);
 	struct mcx_memsw *w;
 
-	old = set_active_memcg(parent ? mem_cgroup_from_css(parent) : NULL);
 	w = kmalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
 	set_active_memcg(old);
 	if (!w)

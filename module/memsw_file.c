@@ -18,9 +18,11 @@
 #include <linux/writeback.h>
 
 #include "compat.h"
+#include "files.h"
 #include "hooks.h"
 #include "memsw.h"
 #include "memsw_file.h"
+#include "show.h"
 #include "symbols.h"
 
 /* Passes without gain before somebody is killed; MAX_RECLAIM_RETRIES of the kernel. */
@@ -51,15 +53,6 @@ static int mcx_parse_limit(char *buf, unsigned long *pages)
 	return 0;
 }
 
-static int mcx_show_limit(struct seq_file *s, unsigned long pages)
-{
-	if (pages >= PAGE_COUNTER_MAX)
-		seq_puts(s, "max\n");
-	else
-		seq_printf(s, "%llu\n", (u64)pages * PAGE_SIZE);
-	return 0;
-}
-
 /* Which limit is to be met. */
 enum mcx_goal { MCX_GOAL_MEMORY, MCX_GOAL_MEMSW };
 
@@ -78,14 +71,7 @@ static unsigned long mcx_max_of(struct mem_cgroup *memcg)
 
 static unsigned long mcx_goal_limit(struct mem_cgroup *memcg, enum mcx_goal goal)
 {
-	unsigned long limit;
-
-	if (goal == MCX_GOAL_MEMORY)
-		return mcx_max_of(memcg);
-	rcu_read_lock();
-	limit = mcx_memsw_given(memcg);
-	rcu_read_unlock();
-	return limit;
+	return goal == MCX_GOAL_MEMORY ? mcx_max_of(memcg) : mcx_memsw_given(memcg);
 }
 
 static unsigned long mcx_goal_excess(struct mcx_memcg *m, enum mcx_goal goal,
@@ -156,12 +142,8 @@ static void mcx_goal_meet(struct mcx_memcg *m, struct kernfs_open_file *of,
  */
 int mcx_memsw_max_show(struct seq_file *s, void *v)
 {
-	unsigned long limit;
-
-	rcu_read_lock();
-	limit = mcx_memsw_given(mem_cgroup_from_css(seq_css(s)));
-	rcu_read_unlock();
-	return mcx_show_limit(s, limit);
+	mcx_show_bytes(s, mcx_memsw_given(mem_cgroup_from_css(seq_css(s))));
+	return 0;
 }
 
 /**
@@ -185,9 +167,7 @@ ssize_t mcx_memsw_max_write(struct kernfs_open_file *of, char *buf,
 
 	ret = mcx_parse_limit(buf, &limit);
 	if (!ret)
-		ret = mcx_state_limit(memcg, limit,
-				      file_ns_capable(of->file, &init_user_ns,
-						      CAP_SYS_RESOURCE));
+		ret = mcx_state_limit(memcg, limit, mcx_privileged(of));
 	if (ret)
 		return ret;
 	m = limit < PAGE_COUNTER_MAX ? mcx_memcg_lookup(memcg) : NULL;
@@ -213,9 +193,7 @@ ssize_t mcx_memsw_max_write(struct kernfs_open_file *of, char *buf,
  */
 int mcx_memsw_current_show(struct seq_file *s, void *v)
 {
-	struct mem_cgroup *memcg = mem_cgroup_from_css(seq_css(s));
-
-	seq_printf(s, "%llu\n", (u64)mcx_memsw_usage(memcg) * PAGE_SIZE);
+	mcx_show_bytes(s, mcx_memsw_usage(mem_cgroup_from_css(seq_css(s))));
 	return 0;
 }
 
@@ -238,7 +216,7 @@ int mcx_memsw_peak_show(struct seq_file *s, void *v)
 		peak = max(peak, READ_ONCE(m->memsw->peak));
 		mcx_memcg_put(m);
 	}
-	seq_printf(s, "%llu\n", (u64)peak * PAGE_SIZE);
+	mcx_show_bytes(s, peak);
 	return 0;
 }
 
@@ -251,15 +229,8 @@ int mcx_memsw_peak_show(struct seq_file *s, void *v)
  */
 int mcx_memsw_file_show_max(struct seq_file *s)
 {
-	struct mem_cgroup *memcg = mem_cgroup_from_css(seq_css(s));
-	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
-	unsigned long max = READ_ONCE(memcg->memory.max);
-
-	if (m) {
-		max = mcx_memsw_user_max(m);
-		mcx_memcg_put(m);
-	}
-	return mcx_show_limit(s, max);
+	mcx_show_bytes(s, mcx_max_of(mem_cgroup_from_css(seq_css(s))));
+	return 0;
 }
 
 /**

@@ -58,7 +58,8 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
  * @gfp_mask: of the charge
  * @order: likewise
  *
- * One task at a time; others are told to try to charge again. Whom it kills is counted if
+ * One task at a time, where there is such a limit still; others are told to try to charge
+ * again. Whom it kills is counted if
  * it is for memory and swap; kills in cgroups below for other reasons, at that very moment,
  * are with them.
  *
@@ -70,6 +71,8 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	unsigned long before = mcx_oom_kills(m->memcg), kills;
 	bool ours = mcx_memsw_binds(m), ret;
 
+	if (!READ_ONCE(m->memsw->owned))
+		return static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	if (cmpxchg(&m->memsw->killer, NULL, current)) {
 		schedule_timeout_killable(1);
 		return true;

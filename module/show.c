@@ -4,6 +4,7 @@
  *
  * Locking: none.
  */
+#include <linux/page_counter.h>
 #include <linux/cgroup.h>
 #include <linux/kernfs.h>
 #include <linux/limits.h>
@@ -37,4 +38,19 @@ void mcx_show_path(struct seq_file *s, struct cgroup *cgrp)
 					  PATH_MAX) >= 0)
 		seq_escape(s, path, " \t\n\\");
 	kfree(path);
+}
+
+/**
+ * mcx_show_bytes() - print a number of pages as the kernel prints limits
+ * @s: where to
+ * @pages: the number; PAGE_COUNTER_MAX: no limit
+ *
+ * Context: Any that may print there.
+ */
+void mcx_show_bytes(struct seq_file *s, unsigned long pages)
+{
+	if (pages >= PAGE_COUNTER_MAX)
+		seq_puts(s, "max\n");
+	else
+		seq_printf(s, "%llu\n", (u64)pages * PAGE_SIZE);
 }

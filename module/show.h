@@ -5,6 +5,7 @@
 #include <linux/cgroup.h>
 #include <linux/seq_file.h>
 
+void mcx_show_bytes(struct seq_file *s, unsigned long pages);
 void mcx_show_path(struct seq_file *s, struct cgroup *cgrp);
 
 #endif /* MCX_SHOW_H */

@@ -131,11 +131,9 @@ void mcx_memcg_put(struct mcx_memcg *m)
 /* Memory for it, charged to the parent as that of the cgroup itself is. */
 static struct mcx_memcg *mcx_memcg_alloc(struct mem_cgroup *memcg)
 {
-	struct cgroup_subsys_state *parent = memcg->css.parent;
-	struct mem_cgroup *old;
+	struct mem_cgroup *old = mcx_charge_parent(memcg);
 	struct mcx_memcg *m;
 
-	old = set_active_memcg(parent ? mem_cgroup_from_css(parent) : NULL);
 	m = kmem_cache_zalloc(memcg_cache, GFP_KERNEL_ACCOUNT);
 	if (m) {
 		m->stat = alloc_percpu_gfp(struct mcx_stat_cpu,
@@ -638,15 +636,24 @@ static bool mcx_below_managed(struct mem_cgroup *memcg)
 			  rcu_access_pointer(parent->up));
 }
 
-static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
-				bool privileged)
+/* Before anything is written about a cgroup. */
+static int mcx_state_begin(struct mem_cgroup *memcg, bool privileged)
 {
-	struct mcx_memcg *m;
-
 	if (!privileged && !mcx_below_managed(memcg))
 		return -EPERM;
 	/* A reset was before this. */
 	mcx_apply_resets();
+	return 0;
+}
+
+static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
+				bool privileged)
+{
+	int ret = mcx_state_begin(memcg, privileged);
+	struct mcx_memcg *m;
+
+	if (ret)
+		return ret;
 	m = mcx_memcg_locked(memcg);
 	if (!m && own == MCX_ENABLE_NO)
 		return 0;
@@ -736,12 +743,11 @@ static int mcx_state_configure_locked(struct mem_cgroup *memcg,
 				      const struct mcx_conf *conf,
 				      bool privileged)
 {
+	int ret = mcx_state_begin(memcg, privileged);
 	struct mcx_memcg *m;
 
-	if (!privileged && !mcx_below_managed(memcg))
-		return -EPERM;
-	/* A reset was before this. */
-	mcx_apply_resets();
+	if (ret)
+		return ret;
 	m = mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
@@ -774,13 +780,11 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
 				  bool privileged)
 {
+	int ret = mcx_state_begin(memcg, privileged);
 	struct mcx_memcg *m;
-	int ret;
 
-	if (!privileged && !mcx_below_managed(memcg))
-		return -EPERM;
-	/* A reset was before this. */
-	mcx_apply_resets();
+	if (ret)
+		return ret;
 	m = mcx_memcg_locked(memcg);
 	if (!m && limit >= PAGE_COUNTER_MAX)
 		return 0;

@@ -12,6 +12,7 @@
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
+#include <linux/sched/mm.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/spinlock.h>
@@ -629,6 +630,14 @@ void mcx_state_visit(void (*fn)(struct mcx_memcg *m));
 static inline bool mcx_memcg_tryget(struct mcx_memcg *m)
 {
 	return refcount_inc_not_zero(&m->ref);
+}
+
+/* What current allocates is the parent's, until set_active_memcg() with what is returned. */
+static inline struct mem_cgroup *mcx_charge_parent(struct mem_cgroup *memcg)
+{
+	struct cgroup_subsys_state *parent = memcg->css.parent;
+
+	return set_active_memcg(parent ? mem_cgroup_from_css(parent) : NULL);
 }
 
 /* Whoever waits here shall look again whether it has to. */

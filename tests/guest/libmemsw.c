@@ -20,10 +20,50 @@ long long memsw_sum(const char *cg)
 	return cg_number(cg, "memory.current") + swap - (cached < swap ? cached : swap);
 }
 
-void memsw_init(void)
+bool memsw_write(const char *file, size_t mib)
 {
+	static char buf[MIB];
+	int fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+
+	memset(buf, 'm', sizeof(buf));
+	while (fd >= 0 && mib && write(fd, buf, sizeof(buf)) == sizeof(buf))
+		mib--;
+	return fd >= 0 && !close(fd) && !mib;
+}
+
+/* Nothing of it is cached. */
+static bool make_file(size_t mib)
+{
+	bool ok = memsw_write(MEMSW_FILE, mib);
+	int fd = open(MEMSW_FILE, O_RDONLY);
+
+	return ok && fd >= 0 && !fsync(fd) &&
+	       !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) && !close(fd);
+}
+
+void memsw_begin(size_t mib)
+{
+	int err = swap_on();
+
+	if (err)
+		ktap_skip_all("no swap disk: %s", strerror(-err));
+	thp_off();
 	memsw_task = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (mib && !make_file(mib))
+		ktap_skip_all("no file on the scratch disk");
+	if (mcx_load())
+		ktap_skip_all("the module does not load");
+}
+
+void memsw_fresh(const char *cg, const char *limit, const char *max)
+{
+	cg_remove(cg);
+	cg_create(cg);
+	if (max)
+		cg_write(cg, "memory.max", max);
+	if (limit)
+		cg_write(cg, MEMSW_MAX, limit);
 }
 
 bool memsw_reads(const char *cg, const char *file, const char *text)
@@ -91,19 +131,6 @@ pid_t memsw_reader(const char *cg, long rounds)
 	_exit(0);
 }
 
-bool memsw_file(size_t mib)
-{
-	static char buf[MIB];
-	int fd = open(MEMSW_FILE, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	size_t i;
-
-	for (i = 0; fd >= 0 && i < mib; i++)
-		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
-			return false;
-	return fd >= 0 && !fsync(fd) &&
-	       !posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) && !close(fd);
-}
-
 struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
 			     double limit)
 {
@@ -126,6 +153,26 @@ struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
 	}
 	seen.seconds = (now_ns() - from) / 1e9;
 	return seen;
+}
+
+struct memsw_seen memsw_overfill(const char *look, const char *cg, size_t mib)
+{
+	pid_t pid = memsw_toucher(cg, mib * MIB, 1);
+	struct memsw_seen seen = memsw_look(look, pid, mib * MIB, 1, 60);
+
+	memsw_end(pid, &seen);
+	return seen;
+}
+
+bool memsw_killed_at(const struct memsw_seen *seen, size_t from, size_t to)
+{
+	return memsw_killed(seen) && memsw_task->touched > from * MIB &&
+	       memsw_task->touched < to * MIB;
+}
+
+bool memsw_within(const struct memsw_seen *seen, size_t mib)
+{
+	return seen->most <= (long long)(mib * MIB) + memsw_slack();
 }
 
 bool memsw_killed(const struct memsw_seen *seen)

@@ -25,8 +25,13 @@ extern struct memsw_task *memsw_task;
 
 /* Memory and swap of a cgroup, swap cache counted once, by the kernel's own files. */
 long long memsw_sum(const char *cg);
-/* Before all others. */
-void memsw_init(void);
+/*
+ * What a test needs: no huge pages, swap, MEMSW_FILE with so many MiB, and the module. Ends
+ * the program if something is missing.
+ */
+void memsw_begin(size_t mib);
+/* A new cgroup, with these limits; NULL: none. */
+void memsw_fresh(const char *cg, const char *limit, const char *max);
 /* Is that what the file says. */
 bool memsw_reads(const char *cg, const char *file, const char *text);
 /* What may be there beside a limit, in bytes; see README.md. */
@@ -35,8 +40,8 @@ long long memsw_slack(void);
 pid_t memsw_toucher(const char *cg, size_t len, long rounds);
 /* Forks a task that reads MEMSW_FILE in @cg, @rounds times, and ends. */
 pid_t memsw_reader(const char *cg, long rounds);
-/* Makes that file, of which nothing is cached. */
-bool memsw_file(size_t mib);
+/* Makes a file with so many MiB, none of them zeros. */
+bool memsw_write(const char *file, size_t mib);
 
 /* What was seen while somebody ran. */
 struct memsw_seen {
@@ -51,7 +56,13 @@ struct memsw_seen {
  */
 struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
 			     double limit);
+/* Has a task touch so many MiB of new memory there, and looks at @look until it has. */
+struct memsw_seen memsw_overfill(const char *look, const char *cg, size_t mib);
 bool memsw_killed(const struct memsw_seen *seen);
+/* Killed when it had touched more than @from MiB and less than @to. */
+bool memsw_killed_at(const struct memsw_seen *seen, size_t from, size_t to);
+/* Never more than @mib and the slack. */
+bool memsw_within(const struct memsw_seen *seen, size_t mib);
 /* Ends a task that may have ended; as memsw_look() saw it. */
 void memsw_end(pid_t pid, const struct memsw_seen *seen);
 

@@ -132,18 +132,6 @@ static void setup(const struct rung *r)
 	set(CG, MEMSW_MAX, r->memsw);
 }
 
-static bool write_some(const char *file, int mib)
-{
-	static char buf[MIB];
-	int i, fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-
-	memset(buf, 'm', sizeof(buf));
-	for (i = 0; i < mib; i++)
-		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
-			return false;
-	return !close(fd);
-}
-
 static void read_twice(int mib)
 {
 	static char buf[MIB];
@@ -174,7 +162,7 @@ static pid_t load(const struct rung *r)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (i = 0; i < len; i += PAGE)
 		p[i] = 1;
-	if (r->shmem && !write_some(TMPFS "/m8", r->shmem))
+	if (r->shmem && !memsw_write(TMPFS "/m8", r->shmem))
 		_exit(2);
 	if (r->file)
 		read_twice(r->file);
@@ -432,19 +420,11 @@ static void head(void)
 
 int main(int argc, char **argv)
 {
-	int i, err;
+	int i;
 
 	parse(argc, argv);
 	ktap_start();
-	thp_off();
-	memsw_init();
-	err = swap_on();
-	if (err)
-		ktap_skip_all("no swap disk: %s", strerror(-err));
-	if (!memsw_file(96))
-		ktap_skip_all("no file on the scratch disk");
-	if (mcx_load())
-		ktap_skip_all("the module does not load");
+	memsw_begin(96);
 	mkdir(TMPFS, 0700);
 	cg_create(TOP);
 	cg_write(TOP, "cgroup.subtree_control", "+memory");

@@ -28,12 +28,7 @@
 static void fresh(const char *limit, const char *max)
 {
 	cg_remove(BELOW);
-	cg_remove(CG);
-	cg_create(CG);
-	if (max)
-		cg_write(CG, "memory.max", max);
-	if (limit)
-		cg_write(CG, MEMSW_MAX, limit);
+	memsw_fresh(CG, limit, max);
 }
 
 static long long event(const char *key)
@@ -131,13 +126,11 @@ static void test_poll(void)
 	struct memsw_seen seen;
 	char path[256], text[2048];
 	struct pollfd p;
-	pid_t pid;
 
 	fresh("32M", NULL);
 	cg_path(path, sizeof(path), CG, EVENTS);
 	p = (struct pollfd) { .fd = open(path, O_RDONLY), .events = POLLPRI };
-	pid = memsw_toucher(CG, 64 * MIB, 1);
-	seen = memsw_look(CG, pid, 64 * MIB, 1, 60);
+	seen = memsw_overfill(CG, CG, 64);
 	text[0] = '\0';
 	while (p.fd >= 0 && !strstr(text, "memsw_oom_kill 1")) {
 		if (pread(p.fd, text, sizeof(text) - 1, 0) < 0 || poll(&p, 1, 5000) <= 0)
@@ -147,7 +140,6 @@ static void test_poll(void)
 		"who polls memory.ext.events is told of the kill");
 	if (p.fd >= 0)
 		close(p.fd);
-	memsw_end(pid, &seen);
 }
 
 /* Anonymous memory, with swap beside it. */
@@ -155,36 +147,29 @@ static void test_anon(void)
 {
 	long long before = read_key("/proc/vmstat", "pswpout"), swapped;
 	struct memsw_seen seen;
-	pid_t pid;
 
 	fresh("64M", NULL);
-	pid = memsw_toucher(CG, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	seen = memsw_overfill(CG, CG, 96);
 	swapped = read_key("/proc/vmstat", "pswpout") - before;
 	ktap_ok(swapped < 64, "nothing is swapped for what that would not help (%lld pages)",
 		swapped);
-	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 56 * MIB &&
-		memsw_task->touched < 66 * MIB,
+	ktap_ok(memsw_killed_at(&seen, 56, 66),
 		"96 MiB of 64: killed (status %d) at %zu MiB, after %.1f s",
 		seen.status, memsw_task->touched / MIB, seen.seconds);
-	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+	ktap_ok(memsw_within(&seen, 64),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
 	ktap_ok(event("memsw_max") > 0 && event("memsw_oom") == 1 &&
 		event("memsw_oom_kill") == 1,
 		"events: max %lld, oom %lld, oom_kill %lld", event("memsw_max"),
 		event("memsw_oom"), event("memsw_oom_kill"));
-	memsw_end(pid, &seen);
 
 	fresh("64M", "32M");
-	pid = memsw_toucher(CG, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
-	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 56 * MIB &&
-		memsw_task->touched < 66 * MIB,
+	seen = memsw_overfill(CG, CG, 96);
+	ktap_ok(memsw_killed_at(&seen, 56, 66),
 		"the same with memory.max of 32: killed (status %d) at %zu MiB, after %.1f s",
 		seen.status, memsw_task->touched / MIB, seen.seconds);
-	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+	ktap_ok(memsw_within(&seen, 64),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
-	memsw_end(pid, &seen);
 }
 
 /* Swapped out for memory.high, where memory.max is never met. */
@@ -198,7 +183,7 @@ static void test_above_high(void)
 	pid = memsw_toucher(CG, 96 * MIB, 1);
 	seen = memsw_look(CG, pid, 96 * MIB, 1, 90);
 	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 40 * MIB &&
-		seen.most <= 48 * (long long)MIB + memsw_slack(),
+		memsw_within(&seen, 48),
 		"a limit of 48 MiB beside memory.high of 24: killed (status %d) at %zu MiB, never above (%.2f MiB)",
 		seen.status, memsw_task->touched / MIB, (double)seen.most / MIB);
 	memsw_end(pid, &seen);
@@ -219,7 +204,7 @@ static void test_fits(void)
 		"56 MiB of 64, 32 in memory: four rounds (%ld) in %.1f s, %lld MiB in swap, status %d",
 		memsw_task->rounds, seen.seconds, swapped / (long long)MIB,
 		seen.status);
-	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack() && !event("memsw_oom"),
+	ktap_ok(memsw_within(&seen, 64) && !event("memsw_oom"),
 		"never above (%.2f MiB), and nothing killed",
 		(double)seen.most / MIB);
 	end_task(pid);
@@ -244,7 +229,7 @@ static void test_file(void)
 		seen.status, event("memsw_max"));
 	ktap_ok(after - before < 64, "and nothing is swapped for it (%lld pages)",
 		after - before);
-	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+	ktap_ok(memsw_within(&seen, 64),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
 	end_task(held);
 }
@@ -253,21 +238,17 @@ static void test_file(void)
 static void test_below(void)
 {
 	struct memsw_seen seen;
-	pid_t pid;
 
 	fresh("48M", NULL);
 	cg_write(CG, "cgroup.subtree_control", "+memory");
 	cg_create(BELOW);
 	cg_write(BELOW, "memory.max", "24M");
-	pid = memsw_toucher(BELOW, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
-	ktap_ok(memsw_killed(&seen) && memsw_task->touched > 40 * MIB &&
-		memsw_task->touched < 50 * MIB,
+	seen = memsw_overfill(CG, BELOW, 96);
+	ktap_ok(memsw_killed_at(&seen, 40, 50),
 		"a limit of 48 MiB above: killed (status %d) at %zu MiB",
 		seen.status, memsw_task->touched / MIB);
-	ktap_ok(seen.most <= 48 * (long long)MIB + memsw_slack(),
+	ktap_ok(memsw_within(&seen, 48),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
-	memsw_end(pid, &seen);
 }
 
 /* Lowered below what is used. */
@@ -300,13 +281,11 @@ static void test_managed(void)
 	ktap_ok(seen.status == 0 && cg_key(CG, STAT, "reclaimed_pages") > 0,
 		"managed: the workers reclaim for it (%lld pages), status %d",
 		cg_key(CG, STAT, "reclaimed_pages"), seen.status);
-	pid = memsw_toucher(CG, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	seen = memsw_overfill(CG, CG, 96);
 	ktap_ok(memsw_killed(&seen), "and it kills (status %d), after %.1f s",
 		seen.status, seen.seconds);
-	ktap_ok(seen.most <= 64 * (long long)MIB + memsw_slack(),
+	ktap_ok(memsw_within(&seen, 64),
 		"never above (%.2f MiB)", (double)seen.most / MIB);
-	memsw_end(pid, &seen);
 	mcx_unmanage(CG);
 }
 
@@ -321,20 +300,10 @@ static void test_unload(void)
 
 int main(void)
 {
-	int err;
-
 	ktap_start();
-	memsw_init();
-	if (mcx_load())
-		ktap_skip_all("the module does not load");
-	err = swap_on();
-	if (err)
-		ktap_skip_all("no swap disk: %s", strerror(-err));
-	thp_off();
+	memsw_begin(64);
 	cg_create(TOP);
 	cg_write(TOP, "cgroup.subtree_control", "+memory");
-	if (!memsw_file(64))
-		ktap_skip_all("no file on the scratch disk");
 	test_values();
 	test_others();
 	test_poll();

@@ -27,44 +27,21 @@
 #define TMPFS	"/run/mcx-memsw"
 #define ZSWAP	"/sys/module/zswap/parameters/enabled"
 
-static void fresh(const char *limit, const char *max)
-{
-	cg_remove(CG);
-	cg_create(CG);
-	if (max)
-		cg_write(CG, "memory.max", max);
-	if (limit)
-		cg_write(CG, MEMSW_MAX, limit);
-}
-
 static long long event(const char *key)
 {
 	return cg_key(CG, EVENTS, key);
 }
 
-static bool within(const struct memsw_seen *seen, size_t mib)
-{
-	return seen->most <= (long long)(mib * MIB) + memsw_slack();
-}
-
 /* Writes a file of so much in tmpfs, and ends. */
 static pid_t writer(const char *cg, const char *file, size_t mib)
 {
-	static char buf[MIB];
 	pid_t pid = fork();
-	size_t i;
-	int fd;
 
 	if (pid)
 		return pid;
-	memset(buf, 'm', sizeof(buf));
-	fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	if (fd < 0 || cg_enter(cg))
+	if (cg_enter(cg))
 		_exit(1);
-	for (i = 0; i < mib; i++)
-		if (write(fd, buf, sizeof(buf)) != sizeof(buf))
-			_exit(2);
-	_exit(0);
+	_exit(memsw_write(file, mib) ? 0 : 2);
 }
 
 static void test_tmpfs(void)
@@ -77,21 +54,21 @@ static void test_tmpfs(void)
 		ktap_skip("no tmpfs: %s", strerror(errno));
 		return;
 	}
-	fresh("64M", "24M");
+	memsw_fresh(CG, "64M", "24M");
 	pid = writer(CG, TMPFS "/a", 48);
 	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
-	ktap_ok(seen.status == 0 && within(&seen, 64),
+	ktap_ok(seen.status == 0 && memsw_within(&seen, 64),
 		"tmpfs: 48 MiB of 64, 24 in memory: written (status %d), never above (%.2f MiB)",
 		seen.status, (double)seen.most / MIB);
 	pid = writer(CG, TMPFS "/b", 48);
 	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
-	ktap_ok(memsw_killed(&seen) && within(&seen, 64) && event("memsw_oom") > 0,
+	ktap_ok(memsw_killed(&seen) && memsw_within(&seen, 64) && event("memsw_oom") > 0,
 		"tmpfs: 48 more: killed (status %d), never above (%.2f MiB)",
 		seen.status, (double)seen.most / MIB);
 	/* It keeps what is in there. */
 	cg_remove(CG);
 	ktap_ok(!cg_has(CG, MEMSW_MAX), "tmpfs: its cgroup goes with pages in swap");
-	fresh("64M", "24M");
+	memsw_fresh(CG, "64M", "24M");
 	pid = writer(CG, TMPFS "/c", 8);
 	seen = memsw_look(CG, pid, SIZE_MAX, 0, 60);
 	ktap_ok(seen.status == 0 && seen.most < 24 * (long long)MIB,
@@ -113,22 +90,19 @@ static void test_zswap(void)
 		ktap_skip("no zswap");
 		return;
 	}
-	fresh("64M", "24M");
+	memsw_fresh(CG, "64M", "24M");
 	pid = memsw_toucher(CG, 48 * MIB, 3);
 	seen = memsw_look(CG, pid, 48 * MIB, 3, 120);
 	pages = cg_key(CG, "memory.stat", "zswpout");
-	ktap_ok(seen.status == -1 && within(&seen, 64) && pages > 0,
+	ktap_ok(seen.status == -1 && memsw_within(&seen, 64) && pages > 0,
 		"zswap: 48 MiB of 64, 24 in memory: three rounds (status %d), %lld pages compressed, never above (%.2f MiB)",
 		seen.status, pages, (double)seen.most / MIB);
 	memsw_end(pid, &seen);
-	fresh("64M", "24M");
-	pid = memsw_toucher(CG, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
-	ktap_ok(memsw_killed(&seen) && within(&seen, 64) &&
-		memsw_task->touched > 48 * MIB,
+	memsw_fresh(CG, "64M", "24M");
+	seen = memsw_overfill(CG, CG, 96);
+	ktap_ok(memsw_killed_at(&seen, 48, 96) && memsw_within(&seen, 64),
 		"zswap: 96 MiB: killed (status %d) at %zu MiB, never above (%.2f MiB)",
 		seen.status, memsw_task->touched / MIB, (double)seen.most / MIB);
-	memsw_end(pid, &seen);
 	write_file(ZSWAP, was);
 }
 
@@ -137,7 +111,7 @@ static void test_swapoff(void)
 	struct memsw_seen seen;
 	pid_t pid, off;
 
-	fresh("64M", "24M");
+	memsw_fresh(CG, "64M", "24M");
 	pid = memsw_toucher(CG, 56 * MIB, 1);
 	memsw_look(CG, pid, 56 * MIB, 1, 60);
 	cg_write(CG, "memory.max", "max");
@@ -147,7 +121,7 @@ static void test_swapoff(void)
 		_exit(0);
 	}
 	seen = memsw_look(CG, off, SIZE_MAX, 0, 120);
-	ktap_ok(seen.status == 0 && within(&seen, 64) && !event("memsw_oom") &&
+	ktap_ok(seen.status == 0 && memsw_within(&seen, 64) && !event("memsw_oom") &&
 		!cg_number(CG, "memory.swap.current"),
 		"swapoff: all of it comes back (%.1f s), never above (%.2f MiB)",
 		seen.seconds, (double)seen.most / MIB);
@@ -198,7 +172,7 @@ static void test_cache(void)
 	long long peak;
 	pid_t pid;
 
-	fresh("64M", NULL);
+	memsw_fresh(CG, "64M", NULL);
 	memsw_task->rounds = 0;
 	pid = cacher(false, 4 * MIB);
 	seen = memsw_look(CG, pid, 0, 2, 60);
@@ -209,11 +183,11 @@ static void test_cache(void)
 		"swap cache: counted once, in peak, too (%.2f MiB)", (double)peak / MIB);
 	memsw_end(pid, &seen);
 
-	fresh("64M", NULL);
+	memsw_fresh(CG, "64M", NULL);
 	memsw_task->rounds = 0;
 	pid = cacher(true, 40 * MIB);
 	seen = memsw_look(CG, pid, 0, 2, 60);
-	ktap_ok(memsw_killed(&seen) && within(&seen, 64),
+	ktap_ok(memsw_killed(&seen) && memsw_within(&seen, 64),
 		"swap cache that is gone: 80 MiB: killed (status %d), never above (%.2f MiB)",
 		seen.status, (double)seen.most / MIB);
 	memsw_end(pid, &seen);
@@ -225,7 +199,7 @@ static void test_high(void)
 	struct memsw_seen seen;
 	pid_t pid;
 
-	fresh("64M", NULL);
+	memsw_fresh(CG, "64M", NULL);
 	cg_write(CG, "memory.high", "24M");
 	pid = memsw_toucher(CG, 48 * MIB, 1);
 	seen = memsw_look(CG, pid, 48 * MIB, 1, 120);
@@ -239,14 +213,13 @@ static void test_high(void)
 static void test_group(void)
 {
 	struct memsw_seen seen;
-	pid_t pid, other;
 	int status = -1;
+	pid_t other;
 
-	fresh("64M", NULL);
+	memsw_fresh(CG, "64M", NULL);
 	cg_write(CG, "memory.oom.group", "1");
 	other = cg_keeper(CG, 4);
-	pid = memsw_toucher(CG, 96 * MIB, 1);
-	seen = memsw_look(CG, pid, 96 * MIB, 1, 60);
+	seen = memsw_overfill(CG, CG, 96);
 	nap_ms(500);
 	ktap_ok(memsw_killed(&seen) && waitpid(other, &status, WNOHANG) == other &&
 		WIFSIGNALED(status),
@@ -269,7 +242,7 @@ static void test_nonblock(void)
 	pid_t pid;
 	int fd;
 
-	fresh("96M", NULL);
+	memsw_fresh(CG, "96M", NULL);
 	pid = memsw_toucher(CG, 64 * MIB, 1);
 	memsw_look(CG, pid, 64 * MIB, 1, 60);
 	cg_path(path, sizeof(path), CG, MEMSW_MAX);
@@ -311,7 +284,7 @@ static void test_churn(void)
 	int i, j, status, failed = 0;
 	long long most = 0, sum;
 
-	fresh("64M", "16M");
+	memsw_fresh(CG, "64M", "16M");
 	keeper = memsw_toucher(CG, 12 * MIB, 1);
 	memsw_look(CG, keeper, 12 * MIB, 1, 60);
 	for (i = 0; i < ROUNDS; i++) {
@@ -354,7 +327,7 @@ static void test_reset(void)
 
 	/* io needs memory: without memory in subtree_control css_reset is what is called. */
 	cg_write(TOP, "cgroup.subtree_control", "+io");
-	fresh("64M", "96M");
+	memsw_fresh(CG, "64M", "96M");
 	cg_path(path, sizeof(path), CG, "memory.current");
 	fd = open(path, O_RDONLY);
 	cg_write(TOP, "cgroup.subtree_control", "-memory");
@@ -380,7 +353,7 @@ static void test_reload(void)
 	struct memsw_seen seen;
 	pid_t pid;
 
-	fresh("64M", "24M");
+	memsw_fresh(CG, "64M", "24M");
 	pid = memsw_toucher(CG, 40 * MIB, 1000000);
 	memsw_look(CG, pid, 40 * MIB, 1, 60);
 	nap_ms(1000);
@@ -393,7 +366,7 @@ static void test_reload(void)
 	ktap_ok(!cg_write(CG, MEMSW_MAX, "64M"), "and one again");
 	ktap_ok(!waitpid(pid, NULL, WNOHANG), "the load still goes on");
 	seen = memsw_look(CG, pid, SIZE_MAX, 0, 3);
-	ktap_ok(seen.status == -1 && within(&seen, 64), "never above (%.2f MiB)",
+	ktap_ok(seen.status == -1 && memsw_within(&seen, 64), "never above (%.2f MiB)",
 		(double)seen.most / MIB);
 	memsw_end(pid, &seen);
 }
@@ -409,7 +382,7 @@ static int the_end(void)
 /* Something that this needs is not there, or somebody else's. */
 static int lacking(void)
 {
-	fresh(NULL, "96M");
+	memsw_fresh(CG, NULL, "96M");
 	ktap_ok(cg_write(CG, MEMSW_MAX, "64M") == -EOPNOTSUPP,
 		"a limit is refused");
 	ktap_ok(memsw_reads(CG, MEMSW_MAX, "max\n") &&
@@ -420,20 +393,17 @@ static int lacking(void)
 
 int main(int argc, char **argv)
 {
-	int err;
+	bool lacks = argc > 1;
 
 	ktap_start();
-	memsw_init();
-	if (mcx_load())
+	if (!lacks)
+		memsw_begin(0);
+	else if (mcx_load())
 		ktap_skip_all("the module does not load");
 	cg_create(TOP);
 	cg_write(TOP, "cgroup.subtree_control", "+memory");
-	if (argc > 1)
+	if (lacks)
 		return lacking();
-	err = swap_on();
-	if (err)
-		ktap_skip_all("no swap disk: %s", strerror(-err));
-	thp_off();
 	test_tmpfs();
 	test_zswap();
 	test_swapoff();

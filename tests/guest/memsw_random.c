@@ -151,17 +151,6 @@ static void touch(size_t len, bool keep)
 		munmap(p, len);
 }
 
-static void write_shmem(const char *file, size_t mib)
-{
-	static char buf[MIB];
-	int fd = open(file, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-
-	memset(buf, 'r', sizeof(buf));
-	while (mib-- && write(fd, buf, sizeof(buf)) == sizeof(buf))
-		;
-	close(fd);
-}
-
 static void fork_and_touch(void)
 {
 	pid_t pid = fork();
@@ -187,7 +176,7 @@ static void load(int kind, int nr)
 			touch(24 * MIB, false);
 			break;
 		case 2:
-			write_shmem(file, 24);
+			memsw_write(file, 24);
 			break;
 		case 3:
 			fd = open(MEMSW_FILE, O_RDONLY);
@@ -388,17 +377,11 @@ int main(int argc, char **argv)
 {
 	double seconds = argc > 1 ? atof(argv[1]) : 20;
 	uint64_t start = now_ns();
-	int i, err;
+	int i;
 
 	seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 20261127;
 	ktap_start();
-	thp_off();
-	memsw_init();
-	err = swap_on();
-	if (err)
-		ktap_skip_all("no swap disk: %s", strerror(-err));
-	if (!memsw_file(48) || mcx_load())
-		ktap_skip_all("the module does not load, or there is no scratch disk");
+	memsw_begin(48);
 	mkdir(TMPFS, 0700);
 	mount("none", TMPFS, "tmpfs", 0, "size=128M");
 	cg_create(TOP);
