@@ -25,6 +25,7 @@
 #define MODULE_FILE	"/mcx/memcg_ext.ko"
 #define MODULE_PARAMS	"/mcx/modparams"
 #define SWAP_DISK	"/dev/vdd"
+#define NOBODY		65534
 
 uint64_t now_ns(void)
 {
@@ -236,6 +237,27 @@ void end_task(pid_t pid)
 		return;
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
+}
+
+int write_as_nobody(const char *cg, const char *file, const char *text)
+{
+	char path[256];
+	int status;
+	pid_t pid;
+
+	cg_path(path, sizeof(path), cg, file);
+	if (chown(path, NOBODY, NOBODY))
+		return errno;
+	pid = fork();
+	if (!pid) {
+		if (setresgid(NOBODY, NOBODY, NOBODY) ||
+		    setresuid(NOBODY, NOBODY, NOBODY))
+			_exit(255);
+		_exit(-write_file(path, text));
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return ECHILD;
+	return WEXITSTATUS(status);
 }
 
 pid_t charger(const char *cg, size_t mib, size_t chunk, int times)

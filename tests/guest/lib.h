@@ -35,6 +35,8 @@ int cg_create(const char *cg);
 int cg_remove(const char *cg);	/* kills what is in it, waits up to 10 s */
 bool cg_has(const char *cg, const char *file);
 int cg_write(const char *cg, const char *file, const char *text);
+/* Gives the file to nobody, and writes it as nobody, in a child. 0 or errno. */
+int write_as_nobody(const char *cg, const char *file, const char *text);
 long long cg_key(const char *cg, const char *file, const char *key);
 long long cg_number(const char *cg, const char *file);
 int cg_enter(const char *cg);	/* "" is the root */

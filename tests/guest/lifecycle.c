@@ -22,7 +22,6 @@
 #define TOP	"mcx-test-life"
 #define CHILD	TOP "/child"
 #define GRAND	CHILD "/grand"
-#define NOBODY	65534
 #define RELOADS	10
 #define TRACER	"/sys/kernel/tracing/instances/mcx-test"
 
@@ -274,40 +273,17 @@ static void test_controller_off(const char *keep)
 		"not managed when the controller is back (%s)", keep);
 }
 
-/* In a child: as nobody, with the file its own. 0 or errno. */
-static int write_unprivileged(const char *cg, const char *file,
-			      const char *text)
-{
-	char path[256];
-	int status;
-	pid_t pid;
-
-	cg_path(path, sizeof(path), cg, file);
-	if (chown(path, NOBODY, NOBODY))
-		return errno;
-	pid = fork();
-	if (!pid) {
-		if (setresgid(NOBODY, NOBODY, NOBODY) ||
-		    setresuid(NOBODY, NOBODY, NOBODY))
-			_exit(255);
-		_exit(-write_file(path, text));
-	}
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return ECHILD;
-	return WEXITSTATUS(status);
-}
-
 static void test_unprivileged(void)
 {
-	ktap_ok(write_unprivileged(CHILD, "memory.ext.enable", "1") == EPERM &&
+	ktap_ok(write_as_nobody(CHILD, "memory.ext.enable", "1") == EPERM &&
 		becomes(CHILD, "managed", 0),
 		"enabling needs CAP_SYS_RESOURCE");
-	ktap_ok(write_unprivileged(CHILD, "memory.ext.reclaim", "headroom=5%") ==
+	ktap_ok(write_as_nobody(CHILD, "memory.ext.reclaim", "headroom=5%") ==
 		EPERM, "so does configuring, which costs memory, too");
 	cg_write(TOP, "memory.ext.enable", "1");
-	ktap_ok(!write_unprivileged(CHILD, "memory.ext.enable", "1") &&
+	ktap_ok(!write_as_nobody(CHILD, "memory.ext.enable", "1") &&
 		becomes(CHILD, "managed", 1) &&
-		!write_unprivileged(CHILD, "memory.ext.reclaim", "headroom=auto"),
+		!write_as_nobody(CHILD, "memory.ext.reclaim", "headroom=auto"),
 		"but not below a managed cgroup");
 	cg_write(CHILD, "memory.ext.enable", "0");
 	cg_write(TOP, "memory.ext.enable", "0");
