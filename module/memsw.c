@@ -36,8 +36,9 @@
  *
  * Locking: memsw_mutex, inside state_mutex, is for who writes @max, or goes from one
  * state to another. counter->max is written by anybody under RCU while it is enforced.
- * count_mutex, inside of all others and of whatever who charges holds, is for counting.
+ * @counting, inside of all others and of whatever who charges holds, is for counting.
  */
+#include <linux/hash.h>
 #include <linux/irq_work.h>
 #include <linux/llist.h>
 #include <linux/memcontrol.h>
@@ -48,6 +49,7 @@
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/writeback.h>
 
 #include "events.h"
 #include "hooks.h"
@@ -65,11 +67,15 @@ int mcx_memsw_users;
 unsigned long mcx_memsw_swap_from, mcx_memsw_swap_size;
 
 static DEFINE_MUTEX(memsw_mutex);
-static DEFINE_MUTEX(count_mutex);
 static DECLARE_WAIT_QUEUE_HEAD(enforced);
 static bool leaving;
 static unsigned int missed;	/* times that not all hooks could be had */
 static unsigned int changes;	/* of mcx_memsw_users; under the state mutex */
+/*
+ * A bit each for those that have a limit, so that others are not looked up at each charge
+ * because of one. It is only cleared when there is none left.
+ */
+static unsigned long some;
 
 static void mcx_count_work(struct work_struct *work);
 static void mcx_count_kick(struct irq_work *work);
@@ -85,6 +91,25 @@ static LLIST_HEAD(to_count);
 static DECLARE_WORK(count_work, mcx_count_work);
 /* The charge hook may be in an NMI, or hold a run queue's lock. */
 static struct irq_work count_kick = IRQ_WORK_INIT(mcx_count_kick);
+
+static notrace unsigned long mcx_memsw_bit(struct page_counter *counter)
+{
+	return 1UL << hash_ptr(counter, ilog2(BITS_PER_LONG));
+}
+
+/**
+ * mcx_memsw_find() - whose limit is this
+ * @counter: of any cgroup
+ *
+ * Context: Any, NMI included, under RCU.
+ * Return: its object if it may have such a limit, or NULL.
+ */
+notrace struct mcx_memcg *mcx_memsw_find(struct page_counter *counter)
+{
+	if (likely(!(READ_ONCE(some) & mcx_memsw_bit(counter))))
+		return NULL;
+	return mcx_memcg_find(counter);
+}
 
 /* Pages of swap cache that are known. Swap of others may be cached here, too. */
 static notrace unsigned long mcx_memsw_cached(struct mcx_memcg *m,
@@ -200,6 +225,22 @@ unsigned long mcx_memsw_given(struct mem_cgroup *memcg)
 	return limit;
 }
 
+/*
+ * How many pages may be dirty goes by memory.max, and down slowly unless the kernel is told,
+ * as it is by who writes that: too many are dirty then, and the next charge has somebody
+ * killed. Not for each page that is swapped.
+ */
+static void mcx_memsw_tell_dirty(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->counter->max);
+	unsigned long told = READ_ONCE(m->memsw->dirty_max);
+
+	if (max > told - told / 8 && max < told + told / 8)
+		return;
+	WRITE_ONCE(m->memsw->dirty_max, max);
+	wb_domain_size_changed(&m->memcg->cgwb_domain);
+}
+
 static notrace void mcx_memsw_note(struct mcx_memcg *m, unsigned long sum)
 {
 	unsigned long peak = READ_ONCE(m->memsw->peak);
@@ -242,15 +283,15 @@ unsigned long mcx_memsw_count(struct mcx_memcg *m)
 	/* It never had one, or has none any more. */
 	if (!READ_ONCE(m->memsw->owned))
 		return mcx_memsw_usage(m->memcg);
-	/* Nobody shall go by an older one than this. */
-	mutex_lock(&count_mutex);
+	mutex_lock(&m->memsw->counting);
 	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
 	gone = atomic_long_read(&m->memsw->gone);
 	cached = mcx_swap_cache(m->memcg);
 	WRITE_ONCE(m->memsw->base, gone + cached);
 	WRITE_ONCE(m->memsw->counted_at, jiffies);
-	mutex_unlock(&count_mutex);
+	mutex_unlock(&m->memsw->counting);
 	mcx_memsw_refresh(m);
+	mcx_memsw_tell_dirty(m);
 	sum = mcx_memsw_sum(m->memcg, cached);
 	mcx_memsw_note(m, sum);
 	return sum;
@@ -274,13 +315,17 @@ void mcx_memsw_seen(struct mcx_memcg *m)
 /**
  * mcx_memsw_ask() - have the swap cache counted, unless that was just done
  * @m: the cgroup
+ * @tell: and pollers of memory.ext.events told, in any case
  *
  * Context: Any, NMI included, under RCU.
  */
-notrace void mcx_memsw_ask(struct mcx_memcg *m)
+notrace void mcx_memsw_ask(struct mcx_memcg *m, bool tell)
 {
-	if (mcx_memsw_counted(m, MCX_COUNT_TIME) ||
-	    test_bit(MCX_COUNT, &m->flags) ||
+	if (tell)
+		WRITE_ONCE(m->memsw->tell, true);
+	else if (mcx_memsw_counted(m, MCX_COUNT_TIME))
+		return;
+	if (test_bit(MCX_COUNT, &m->flags) ||
 	    test_and_set_bit(MCX_COUNT, &m->flags))
 		return;
 	if (!mcx_memcg_tryget(m))
@@ -295,13 +340,13 @@ static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum,
 {
 	bool fits = sum + nr_pages <= READ_ONCE(m->memsw->limit);
 
-	if (fits && likely(sum <= READ_ONCE(m->memsw->peak)))
+	if (fits && likely(sum + nr_pages <= READ_ONCE(m->memsw->peak)))
 		return;
 	/* What came into the swap cache since makes it less. */
 	if (fits && mcx_memsw_counted(m, MCX_PEAK_TIME))
-		mcx_memsw_note(m, sum);
+		mcx_memsw_note(m, sum + nr_pages);
 	else
-		mcx_memsw_ask(m);
+		mcx_memsw_ask(m, false);
 }
 
 /**
@@ -319,8 +364,8 @@ void notrace mcx_memsw_charge(struct page_counter *counter,
 
 	/* The root has no limits. */
 	for (; counter->parent; counter = counter->parent) {
-		m = mcx_memcg_find(counter);
-		if (!m || !mcx_memsw_limited(m))
+		m = mcx_memsw_find(counter);
+		if (likely(!m) || !mcx_memsw_limited(m))
 			continue;
 		mcx_memsw_update(m);
 		swap = page_counter_read(&m->memcg->swap);
@@ -344,8 +389,10 @@ static void mcx_count_work(struct work_struct *work)
 		clear_bit(MCX_COUNT, &m->flags);
 		/* First: who wants it from here on has to ask again. */
 		smp_mb__after_atomic();
-		mcx_memsw_count(m);
-		mcx_events_notify(m);
+		if (!mcx_memsw_counted(m, MCX_COUNT_TIME))
+			mcx_memsw_count(m);
+		if (xchg(&m->memsw->tell, false))
+			mcx_events_notify(m);
 		mcx_memcg_put(m);
 	}
 }
@@ -362,8 +409,6 @@ static void mcx_memsw_put_max(struct mcx_memcg *m)
 
 	/* Pairs with mcx_memsw_reset(): what is read below is not of before that. */
 	resets = smp_load_acquire(&m->memsw->resets);
-	if (test_bit(MCX_DYING, &m->flags))
-		return;
 	if (m->memsw->fresh)
 		WRITE_ONCE(m->memsw->max, READ_ONCE(m->counter->max));
 	else
@@ -401,9 +446,10 @@ static void mcx_memsw_own(struct mcx_memcg *m, void *any)
 /* From owned to enforced: all who wrote memory.max before have done that. */
 static void mcx_memsw_enforce(struct mcx_memcg *m, void *arg)
 {
+	if (!READ_ONCE(m->memsw->owned) || mcx_memsw_limited(m))
+		return;
 	/* Without a limit it counts, and does nothing. */
-	if (READ_ONCE(m->memsw->owned))
-		mcx_memsw_count(m);
+	mcx_memsw_count(m);
 	mutex_lock(&memsw_mutex);
 	if (m->memsw->fresh) {
 		mcx_memsw_put_max(m);
@@ -416,6 +462,7 @@ static void mcx_memsw_enforce(struct mcx_memcg *m, void *arg)
 	}
 	mutex_unlock(&memsw_mutex);
 	mcx_memsw_refresh(m);
+	mcx_memsw_tell_dirty(m);
 }
 
 /*
@@ -547,6 +594,7 @@ static int mcx_memsw_alloc(struct mcx_memcg *m)
 	if (!w)
 		return -ENOMEM;
 	*w = none;
+	mutex_init(&w->counting);
 	w->m = m;
 	/* For who looks at it under RCU. */
 	smp_store_release(&m->memsw, w);
@@ -576,15 +624,22 @@ int mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 	}
 	mutex_lock(&memsw_mutex);
 	WRITE_ONCE(m->memsw->given, limit);
-	if (change > 0)
+	if (change > 0) {
 		WRITE_ONCE(m->memsw->peak, 0);
+		WRITE_ONCE(some, some | mcx_memsw_bit(m->counter));
+	}
 	if (limit >= PAGE_COUNTER_MAX)
 		mcx_memsw_unlimit(m);
 	else if (mcx_memsw_limited(m))
 		WRITE_ONCE(m->memsw->limit, limit);
 	mutex_unlock(&memsw_mutex);
-	mcx_memsw_refresh(m);
+	if (mcx_memsw_limited(m)) {
+		mcx_memsw_refresh(m);
+		mcx_memsw_tell_dirty(m);
+	}
 	WRITE_ONCE(mcx_memsw_users, mcx_memsw_users + change);
+	if (!mcx_memsw_users)
+		WRITE_ONCE(some, 0);
 	if (change) {
 		WRITE_ONCE(changes, changes + 1);
 		mcx_hooks_again();
@@ -627,9 +682,10 @@ bool mcx_memsw_is_void(struct mcx_memcg *m)
  * @before: mcx_memsw_missed() of before
  *
  * Context: Process. Sleeps, for half a minute at most: a loaded machine may need that for
- * a grace period of RCU-tasks or two.
- * Return: 0: it is, or somebody else has written another one; -EBUSY: it cannot be now, or
- * somebody took it away; -EINTR: a signal; -ENODEV: the cgroup or the module goes.
+ * a grace period of RCU-tasks or two. Signals that do not kill do not end that: there is
+ * nothing half done that one could come back for.
+ * Return: 0: it is, or will be, or somebody else has written another one; -EBUSY: it cannot
+ * be now, or somebody took it away; -ENODEV: the cgroup or the module goes.
  */
 int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before)
 {
@@ -646,10 +702,10 @@ int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before
 		if (READ_ONCE(missed) != before || time_after(jiffies, until))
 			return -EBUSY;
 		/* Nobody tells that it goes. */
-		if (wait_event_interruptible_timeout(enforced, mcx_memsw_limited(m) ||
-						     READ_ONCE(missed) != before,
-						     HZ / 50) < 0)
-			return -EINTR;
+		if (wait_event_killable_timeout(enforced, mcx_memsw_limited(m) ||
+						READ_ONCE(missed) != before,
+						HZ / 50) < 0)
+			return 0;
 	}
 }
 
@@ -709,14 +765,21 @@ void mcx_memsw_init_memcg(struct mcx_memcg *m)
 
 /**
  * mcx_memsw_free() - undo mcx_memsw_init_memcg()
- * @m: the object, which nobody can find any more
+ * @m: the object, which nobody can find any more, after a grace period of RCU
  *
  * Context: Any but NMI.
  */
 void mcx_memsw_free(struct mcx_memcg *m)
 {
-	if (m->memsw != &none)
-		kfree(m->memsw);
+	if (m->memsw == &none)
+		return;
+	/*
+	 * A socket may still charge to a cgroup that is gone. Of any other there may be a
+	 * new object by now, and a limit.
+	 */
+	if (m->memsw->owned && css_is_dying(&m->memcg->css))
+		WRITE_ONCE(m->counter->max, m->memsw->max);
+	kfree(m->memsw);
 }
 
 /**

@@ -211,10 +211,13 @@ int mcx_memsw_peak_show(struct seq_file *s, void *v)
 	struct mcx_memcg *m = mcx_memcg_lookup(memcg);
 	unsigned long peak;
 
-	peak = mcx_memsw_usage(memcg);
 	if (m) {
+		/* So that it does not fall again: that notes what it counts. */
+		peak = mcx_memsw_count(m);
 		peak = max(peak, READ_ONCE(m->memsw->peak));
 		mcx_memcg_put(m);
+	} else {
+		peak = mcx_memsw_usage(memcg);
 	}
 	mcx_show_bytes(s, peak);
 	return 0;

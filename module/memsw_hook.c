@@ -8,10 +8,10 @@
  * binds: the hook at try_to_free_mem_cgroup_pages() takes that out of its options, as v1
  * did. When the kernel gives up on such a charge it calls mem_cgroup_out_of_memory(), which
  * is sent here: the swap cache is counted anew, and only if there is no room then, either,
- * the kernel's own function is called, by one task at a time. Otherwise the charge is tried
- * again as after a kill; now with swap, if it was another limit that binds. That may happen
- * MCX_AVERT_MAX times in MCX_AVERT_TIME, so that nobody goes round and round where limits
- * bind by turns.
+ * the kernel's own function is called, by one task at a time, for which others wait.
+ * Otherwise the charge is tried again as after a kill; now with swap, if it was another
+ * limit that binds. That may go on for MCX_AVERT_TIME, so that nobody goes round and round
+ * where limits bind by turns.
  *
  * Locking: the callbacks run under RCU. nr_inside counts the tasks sent here, as in
  * throttle.c.
@@ -33,9 +33,9 @@
 #include "symbols.h"
 
 /* For so long it counts that somebody reclaimed without swapping; many tasks may have. */
-#define MCX_NO_SWAP_TIME	HZ
-#define MCX_AVERT_TIME		HZ
-#define MCX_AVERT_MAX		256
+#define MCX_NO_SWAP_TIME	(2 * HZ)
+#define MCX_AVERT_TIME		(2 * HZ)
+#define MCX_AVERT_APART		HZ
 
 static bool draining;
 static unsigned long met_at;	/* jiffies; the last no_swap_at of all */
@@ -47,9 +47,23 @@ static void mcx_memsw_end(void)
 		wake_up_var(&nr_inside);
 }
 
+/*
+ * Kills in cgroups below count as well; but with the mount option memory_localevents, where
+ * the kernel does not count them here.
+ */
 static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
 {
 	return atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]);
+}
+
+/*
+ * Waits until somebody has had the kernel kill, as others wait for its oom_lock; whoever
+ * is killed does not. Caller has a reference.
+ */
+static void mcx_memsw_killed(struct mcx_memcg *m)
+{
+	wait_var_event_killable(&m->memsw->killer,
+				!READ_ONCE(m->memsw->killer));
 }
 
 /**
@@ -58,10 +72,9 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
  * @gfp_mask: of the charge
  * @order: likewise
  *
- * One task at a time, where there is such a limit still; others are told to try to charge
- * again. Whom it kills is counted if
- * it is for memory and swap; kills in cgroups below for other reasons, at that very moment,
- * are with them.
+ * One task at a time, where there is such a limit still; others wait for it, and are told
+ * to try to charge again. Whom it kills is counted if it is for memory and swap; kills in
+ * cgroups below for other reasons, at that very moment, are with them.
  *
  * Context: Process. May sleep.
  * Return: as mem_cgroup_out_of_memory(): false if nobody can be killed.
@@ -74,11 +87,14 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	if (!READ_ONCE(m->memsw->owned))
 		return static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	if (cmpxchg(&m->memsw->killer, NULL, current)) {
-		schedule_timeout_killable(1);
+		mcx_memsw_killed(m);
 		return true;
 	}
 	ret = static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	WRITE_ONCE(m->memsw->killer, NULL);
+	/* Pairs with what is done by who waits. */
+	smp_mb();
+	wake_up_var(&m->memsw->killer);
 	kills = mcx_oom_kills(m->memcg) - before;
 	/* Not while one that was killed is about to go. */
 	if (ours && (kills || !ret)) {
@@ -89,15 +105,20 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	return ret;
 }
 
-/* May the killer be kept off once more? Two at once may count for one. */
+/* May the killer be kept off once more? */
 static bool mcx_memsw_averts(struct mcx_memcg *m)
 {
-	if (time_after(jiffies, READ_ONCE(m->memsw->averted_at) + MCX_AVERT_TIME)) {
-		WRITE_ONCE(m->memsw->averted_at, jiffies);
-		WRITE_ONCE(m->memsw->averted, 0);
+	unsigned long now = jiffies, last = READ_ONCE(m->memsw->averted_at);
+
+	if (!last || time_after(now, last + MCX_AVERT_APART))
+		WRITE_ONCE(m->memsw->averted_from, now);
+	if (time_after(now, READ_ONCE(m->memsw->averted_from) + MCX_AVERT_TIME)) {
+		/* Once; then it begins again. */
+		WRITE_ONCE(m->memsw->averted_at, 0);
+		return false;
 	}
-	WRITE_ONCE(m->memsw->averted, READ_ONCE(m->memsw->averted) + 1);
-	return READ_ONCE(m->memsw->averted) <= MCX_AVERT_MAX;
+	WRITE_ONCE(m->memsw->averted_at, now ?: 1);
+	return true;
 }
 
 /* Runs instead of mem_cgroup_out_of_memory(). What it returns is whether to try again. */
@@ -108,7 +129,9 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 	bool ret = true, full;
 
 	/* It may have come to be another object on the way here. */
-	if (m && READ_ONCE(m->memsw->owned)) {
+	if (m && READ_ONCE(m->memsw->killer)) {
+		mcx_memsw_killed(m);
+	} else if (m && READ_ONCE(m->memsw->owned)) {
 		full = mcx_memsw_count(m) + (1UL << order) >
 		       READ_ONCE(m->memsw->limit);
 		if ((full && mcx_memsw_binds(m)) || !mcx_memsw_averts(m))
@@ -141,7 +164,7 @@ static noinline ssize_t mcx_memsw_max_written(struct kernfs_open_file *of,
 }
 
 /* The object of a cgroup whose memory.max is ours, or NULL. Under RCU. */
-static notrace struct mcx_memcg *mcx_memsw_find(struct mem_cgroup *memcg)
+static notrace struct mcx_memcg *mcx_memsw_owned(struct mem_cgroup *memcg)
 {
 	struct mcx_memcg *m = memcg ? mcx_memcg_find(&memcg->memory) : NULL;
 
@@ -157,7 +180,7 @@ static notrace void mcx_memsw_uncached(struct folio *folio)
 
 	/* The root has no limits. */
 	for (; counter && counter->parent; counter = counter->parent) {
-		m = mcx_memcg_find(counter);
+		m = mcx_memsw_find(counter);
 		if (m && READ_ONCE(m->memsw->owned))
 			atomic_long_add(folio_nr_pages(folio), &m->memsw->gone);
 	}
@@ -167,7 +190,7 @@ static notrace void mcx_memsw_uncached(struct folio *folio)
 static notrace void mcx_memsw_met(struct mem_cgroup *memcg,
 				  struct ftrace_regs *fregs)
 {
-	struct mcx_memcg *m = mcx_memsw_find(memcg);
+	struct mcx_memcg *m = mcx_memsw_owned(memcg);
 	unsigned long options;
 
 	if (!m)
@@ -180,7 +203,7 @@ static notrace void mcx_memsw_met(struct mem_cgroup *memcg,
 	WRITE_ONCE(met_at, jiffies);
 	options = ftrace_regs_get_argument(fregs, 3);
 	mcx_regs_set_argument3(fregs, options & ~MCX_RECLAIM_MAY_SWAP);
-	mcx_memsw_ask(m);
+	mcx_memsw_ask(m, true);
 }
 
 /* Is it known for each of the last passes that it had tried to swap? */
@@ -194,7 +217,7 @@ static notrace bool mcx_memsw_swapped(struct mcx_memcg *m)
 /* Where the OOM killer's call goes; 0: on. Under RCU. */
 static notrace unsigned long mcx_memsw_route_oom(struct mem_cgroup *memcg)
 {
-	struct mcx_memcg *m = mcx_memsw_find(memcg);
+	struct mcx_memcg *m = mcx_memsw_owned(memcg);
 
 	if (!m || READ_ONCE(m->memsw->killer) == current)
 		return 0;
@@ -210,10 +233,10 @@ static notrace unsigned long mcx_memsw_route(unsigned long ip,
 	void *arg = (void *)ftrace_regs_get_argument(fregs, 0);
 
 	if (ip == mcx_hook_max_show.addr)
-		return mcx_memsw_find(mem_cgroup_from_css(seq_css(arg))) ?
+		return mcx_memsw_owned(mem_cgroup_from_css(seq_css(arg))) ?
 		       (unsigned long)mcx_memsw_show_max : 0;
 	if (ip == mcx_hook_max_set.addr)
-		return mcx_memsw_find(mem_cgroup_from_css(of_css(arg))) ?
+		return mcx_memsw_owned(mem_cgroup_from_css(of_css(arg))) ?
 		       (unsigned long)mcx_memsw_max_written : 0;
 	return mcx_memsw_route_oom(arg);
 }

@@ -636,10 +636,20 @@ static bool mcx_below_managed(struct mem_cgroup *memcg)
 			  rcu_access_pointer(parent->up));
 }
 
-/* Before anything is written about a cgroup. */
-static int mcx_state_begin(struct mem_cgroup *memcg, bool privileged)
+/* The same of a limit for memory and swap, whose hooks are others. */
+static bool mcx_below_limited(struct mem_cgroup *memcg)
 {
-	if (!privileged && !mcx_below_managed(memcg))
+	while ((memcg = parent_mem_cgroup(memcg))) {
+		if (mcx_memsw_given(memcg) < PAGE_COUNTER_MAX)
+			return true;
+	}
+	return false;
+}
+
+/* Before anything is written about a cgroup. */
+static int mcx_state_begin(bool allowed)
+{
+	if (!allowed)
 		return -EPERM;
 	/* A reset was before this. */
 	mcx_apply_resets();
@@ -649,7 +659,7 @@ static int mcx_state_begin(struct mem_cgroup *memcg, bool privileged)
 static int mcx_state_set_locked(struct mem_cgroup *memcg, enum mcx_enable own,
 				bool privileged)
 {
-	int ret = mcx_state_begin(memcg, privileged);
+	int ret = mcx_state_begin(privileged || mcx_below_managed(memcg));
 	struct mcx_memcg *m;
 
 	if (ret)
@@ -743,7 +753,7 @@ static int mcx_state_configure_locked(struct mem_cgroup *memcg,
 				      const struct mcx_conf *conf,
 				      bool privileged)
 {
-	int ret = mcx_state_begin(memcg, privileged);
+	int ret = mcx_state_begin(privileged || mcx_below_managed(memcg));
 	struct mcx_memcg *m;
 
 	if (ret)
@@ -780,7 +790,7 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
 				  bool privileged)
 {
-	int ret = mcx_state_begin(memcg, privileged);
+	int ret = mcx_state_begin(privileged || mcx_below_limited(memcg));
 	struct mcx_memcg *m;
 
 	if (ret)
@@ -802,7 +812,8 @@ static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
  * mcx_state_limit() - set one limit for memory and swap of a cgroup
  * @memcg: the cgroup; it need not be managed, and is not for that
  * @limit: pages; PAGE_COUNTER_MAX: none
- * @privileged: as for mcx_state_set()
+ * @privileged: the writer has CAP_SYS_RESOURCE; without it only cgroups below one with
+ *	such a limit can have one
  *
  * Context: Process, under a write to a cgroup file. May sleep.
  * Return: 0, -EPERM, -ENODEV (the cgroup is going), -ENOMEM, -EINTR, or -EOPNOTSUPP if

@@ -401,11 +401,14 @@ struct mcx_budget {
  * @counted_at: jiffies
  * @peak: pages, the most that was seen of memory and swap
  * @no_swap_at: jiffies when somebody reclaimed for it without swapping; 0: nobody did
- * @averted_at: jiffies since when it is counted how often a kill was averted
- * @averted: how often
+ * @averted_at: jiffies when a kill was averted last
+ * @averted_from: jiffies when that was first, of those with little time between
  * @killer: the task that has the kernel kill, or NULL; never followed
  * @resets: how often the controller went, and all limits with it
+ * @tell: it was met, which pollers are not told yet
+ * @dirty_max: pages; the memory.max by which the kernel bounds dirty pages, about
  * @list: waits to be counted
+ * @counting: one at a time: nobody shall go by an older count than its own
  * @m: whose it is
  */
 struct mcx_memsw {
@@ -420,10 +423,13 @@ struct mcx_memsw {
 	unsigned long peak;
 	unsigned long no_swap_at;
 	unsigned long averted_at;
-	unsigned int averted;
+	unsigned long averted_from;
 	struct task_struct *killer;
 	unsigned int resets;
+	bool tell;
+	unsigned long dirty_max;
 	struct llist_node list;
+	struct mutex counting;	/* of the swap cache */
 	struct mcx_memcg *m;
 };
 

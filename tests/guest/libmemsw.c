@@ -89,8 +89,8 @@ static pid_t start(void)
 pid_t memsw_toucher(const char *cg, size_t len, long rounds)
 {
 	pid_t pid = start();
+	volatile char *p;
 	size_t i;
-	char *p;
 
 	if (pid)
 		return pid;
@@ -100,7 +100,8 @@ pid_t memsw_toucher(const char *cg, size_t len, long rounds)
 		_exit(1);
 	do {
 		for (i = 0; i < len; i += PAGE) {
-			p[i]++;
+			/* Where CPUs are emulated p[i]++ would fault twice. */
+			p[i] = rounds;
 			if (!memsw_task->rounds)
 				memsw_task->touched = i + PAGE;
 		}
