@@ -46,6 +46,7 @@
 #include <linux/page_counter.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -72,10 +73,11 @@ static bool leaving;
 static unsigned int missed;	/* times that not all hooks could be had */
 static unsigned int changes;	/* of mcx_memsw_users; under the state mutex */
 /*
- * A bit each for those that have a limit, so that others are not looked up at each charge
- * because of one. It is only cleared when there is none left.
+ * A bit for each that has a limit, though some share one, so that others are not looked up
+ * at each charge because of one; and how many there are for a bit, under the state mutex.
  */
 static unsigned long some;
+static unsigned int how_many[BITS_PER_LONG];
 
 static void mcx_count_work(struct work_struct *work);
 static void mcx_count_kick(struct irq_work *work);
@@ -92,9 +94,20 @@ static DECLARE_WORK(count_work, mcx_count_work);
 /* The charge hook may be in an NMI, or hold a run queue's lock. */
 static struct irq_work count_kick = IRQ_WORK_INIT(mcx_count_kick);
 
-static notrace unsigned long mcx_memsw_bit(struct page_counter *counter)
+static notrace unsigned int mcx_memsw_bit(struct page_counter *counter)
 {
-	return 1UL << hash_ptr(counter, ilog2(BITS_PER_LONG));
+	return hash_ptr(counter, ilog2(BITS_PER_LONG));
+}
+
+static void mcx_memsw_mark(struct mcx_memcg *m, int change)
+{
+	unsigned int bit = mcx_memsw_bit(m->counter);
+
+	how_many[bit] += change;
+	if (how_many[bit])
+		WRITE_ONCE(some, some | BIT(bit));
+	else
+		WRITE_ONCE(some, some & ~BIT(bit));
 }
 
 /**
@@ -106,7 +119,7 @@ static notrace unsigned long mcx_memsw_bit(struct page_counter *counter)
  */
 notrace struct mcx_memcg *mcx_memsw_find(struct page_counter *counter)
 {
-	if (likely(!(READ_ONCE(some) & mcx_memsw_bit(counter))))
+	if (likely(!(READ_ONCE(some) & BIT(mcx_memsw_bit(counter)))))
 		return NULL;
 	return mcx_memcg_find(counter);
 }
@@ -235,7 +248,7 @@ static void mcx_memsw_tell_dirty(struct mcx_memcg *m)
 	unsigned long max = READ_ONCE(m->counter->max);
 	unsigned long told = READ_ONCE(m->memsw->dirty_max);
 
-	if (max > told - told / 8 && max < told + told / 8)
+	if (max >= told - told / 8 && max <= told + told / 8)
 		return;
 	WRITE_ONCE(m->memsw->dirty_max, max);
 	wb_domain_size_changed(&m->memcg->cgwb_domain);
@@ -321,10 +334,13 @@ void mcx_memsw_seen(struct mcx_memcg *m)
  */
 notrace void mcx_memsw_ask(struct mcx_memcg *m, bool tell)
 {
-	if (tell)
+	if (tell) {
 		WRITE_ONCE(m->memsw->tell, true);
-	else if (mcx_memsw_counted(m, MCX_COUNT_TIME))
+		/* Pairs with mcx_count_work(). */
+		smp_mb();
+	} else if (mcx_memsw_counted(m, MCX_COUNT_TIME)) {
 		return;
+	}
 	if (test_bit(MCX_COUNT, &m->flags) ||
 	    test_and_set_bit(MCX_COUNT, &m->flags))
 		return;
@@ -340,11 +356,14 @@ static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum,
 {
 	bool fits = sum + nr_pages <= READ_ONCE(m->memsw->limit);
 
-	if (fits && likely(sum + nr_pages <= READ_ONCE(m->memsw->peak)))
+	/* It may not below memory.max. */
+	if (page_counter_read(m->counter) + nr_pages <= READ_ONCE(m->counter->max))
+		sum += nr_pages;
+	if (fits && likely(sum <= READ_ONCE(m->memsw->peak)))
 		return;
 	/* What came into the swap cache since makes it less. */
 	if (fits && mcx_memsw_counted(m, MCX_PEAK_TIME))
-		mcx_memsw_note(m, sum + nr_pages);
+		mcx_memsw_note(m, sum);
 	else
 		mcx_memsw_ask(m, false);
 }
@@ -474,6 +493,7 @@ static void mcx_memsw_unlimit(struct mcx_memcg *m)
 	if (!mcx_memsw_limited(m))
 		return;
 	WRITE_ONCE(m->memsw->limit, PAGE_COUNTER_MAX);
+	WRITE_ONCE(m->memsw->dirty_max, 0);
 	mcx_memsw_put_max(m);
 }
 
@@ -584,21 +604,18 @@ void mcx_memsw_write_max(struct mcx_memcg *m, unsigned long max)
 }
 
 /* Charged to the parent, as the cgroup itself is. */
-static int mcx_memsw_alloc(struct mcx_memcg *m)
+static void mcx_memsw_alloc(struct mcx_memcg *m)
 {
 	struct mem_cgroup *old = mcx_charge_parent(m->memcg);
 	struct mcx_memsw *w;
 
-	w = kmalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
+	w = kmalloc(sizeof(*w), MCX_GFP);
 	set_active_memcg(old);
-	if (!w)
-		return -ENOMEM;
 	*w = none;
 	mutex_init(&w->counting);
 	w->m = m;
 	/* For who looks at it under RCU. */
 	smp_store_release(&m->memsw, w);
-	return 0;
 }
 
 /**
@@ -609,25 +626,23 @@ static int mcx_memsw_alloc(struct mcx_memcg *m)
  * Takes effect at once where there was one, or else when the work item has come by.
  *
  * Context: Process, under the state mutex. May sleep.
- * Return: 0, or -ENOMEM; never for PAGE_COUNTER_MAX.
  */
-int mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
+void mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 {
 	int change = (limit < PAGE_COUNTER_MAX) -
 		     (m->memsw->given < PAGE_COUNTER_MAX);
 
 	if (m->memsw == &none) {
 		if (limit >= PAGE_COUNTER_MAX)
-			return 0;
-		if (mcx_memsw_alloc(m))
-			return -ENOMEM;
+			return;
+		mcx_memsw_alloc(m);
 	}
 	mutex_lock(&memsw_mutex);
 	WRITE_ONCE(m->memsw->given, limit);
-	if (change > 0) {
+	if (change > 0)
 		WRITE_ONCE(m->memsw->peak, 0);
-		WRITE_ONCE(some, some | mcx_memsw_bit(m->counter));
-	}
+	if (change)
+		mcx_memsw_mark(m, change);
 	if (limit >= PAGE_COUNTER_MAX)
 		mcx_memsw_unlimit(m);
 	else if (mcx_memsw_limited(m))
@@ -638,13 +653,10 @@ int mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 		mcx_memsw_tell_dirty(m);
 	}
 	WRITE_ONCE(mcx_memsw_users, mcx_memsw_users + change);
-	if (!mcx_memsw_users)
-		WRITE_ONCE(some, 0);
 	if (change) {
 		WRITE_ONCE(changes, changes + 1);
 		mcx_hooks_again();
 	}
-	return 0;
 }
 
 /**
@@ -684,12 +696,14 @@ bool mcx_memsw_is_void(struct mcx_memcg *m)
  * Context: Process. Sleeps, for half a minute at most: a loaded machine may need that for
  * a grace period of RCU-tasks or two. Signals that do not kill do not end that: there is
  * nothing half done that one could come back for.
- * Return: 0: it is, or will be, or somebody else has written another one; -EBUSY: it cannot
- * be now, or somebody took it away; -ENODEV: the cgroup or the module goes.
+ * Return: 0: it is, or somebody else has written another one; -EBUSY: it cannot be now, or
+ * somebody took it away; -EINTR: the caller is killed; -ENODEV: the cgroup or the module
+ * goes.
  */
 int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before)
 {
 	unsigned long until = jiffies + 30 * HZ;
+	DEFINE_WAIT(wait);
 
 	for (;;) {
 		if (mcx_memsw_limited(m))
@@ -701,11 +715,13 @@ int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before
 			return -ENODEV;
 		if (READ_ONCE(missed) != before || time_after(jiffies, until))
 			return -EBUSY;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		prepare_to_wait(&enforced, &wait, TASK_KILLABLE | TASK_FREEZABLE);
 		/* Nobody tells that it goes. */
-		if (wait_event_killable_timeout(enforced, mcx_memsw_limited(m) ||
-						READ_ONCE(missed) != before,
-						HZ / 50) < 0)
-			return 0;
+		if (!mcx_memsw_limited(m) && READ_ONCE(missed) == before)
+			schedule_timeout(HZ / 50);
+		finish_wait(&enforced, &wait);
 	}
 }
 
@@ -723,6 +739,7 @@ void notrace mcx_memsw_reset(struct mcx_memcg *m)
 	/* Pairs with mcx_memsw_update(). */
 	smp_wmb();
 	WRITE_ONCE(m->memsw->limit, PAGE_COUNTER_MAX);
+	WRITE_ONCE(m->memsw->dirty_max, 0);
 	/* Pairs with mcx_memsw_put_max(). */
 	smp_store_release(&m->memsw->resets, m->memsw->resets + 1);
 	/* Pairs with mcx_memsw_put_max(): that first, then memory.max. */

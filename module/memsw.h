@@ -54,7 +54,7 @@ struct mcx_memcg *mcx_memsw_find(struct page_counter *counter);
 void mcx_memsw_ask(struct mcx_memcg *m, bool tell);
 void mcx_memsw_seen(struct mcx_memcg *m);
 void mcx_memsw_charge(struct page_counter *counter, unsigned long nr_pages);
-int mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit);
+void mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit);
 unsigned int mcx_memsw_missed(void);
 bool mcx_memsw_is_void(struct mcx_memcg *m);
 int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before);

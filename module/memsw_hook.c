@@ -10,8 +10,9 @@
  * is sent here: the swap cache is counted anew, and only if there is no room then, either,
  * the kernel's own function is called, by one task at a time, for which others wait.
  * Otherwise the charge is tried again as after a kill; now with swap, if it was another
- * limit that binds. That may go on for MCX_AVERT_TIME, so that nobody goes round and round
- * where limits bind by turns.
+ * limit that binds. That may go on for MCX_AVERT_TIME while nothing is swapped, and for
+ * MCX_AVERT_MOST in any case, so that nobody goes round and round where limits bind by
+ * turns.
  *
  * Locking: the callbacks run under RCU. nr_inside counts the tasks sent here, as in
  * throttle.c.
@@ -35,7 +36,9 @@
 /* For so long it counts that somebody reclaimed without swapping; many tasks may have. */
 #define MCX_NO_SWAP_TIME	(2 * HZ)
 #define MCX_AVERT_TIME		(2 * HZ)
-#define MCX_AVERT_APART		HZ
+#define MCX_AVERT_MOST		(30 * HZ)
+/* Longer than the passes of a charge take between two of them. */
+#define MCX_AVERT_APART		(10 * HZ)
 
 static bool draining;
 static unsigned long met_at;	/* jiffies; the last no_swap_at of all */
@@ -58,12 +61,16 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
 
 /*
  * Waits until somebody has had the kernel kill, as others wait for its oom_lock; whoever
- * is killed does not. Caller has a reference.
+ * is killed does not. Caller has a reference. Returns what came of it.
  */
-static void mcx_memsw_killed(struct mcx_memcg *m)
+static bool mcx_memsw_killed(struct mcx_memcg *m)
 {
-	wait_var_event_killable(&m->memsw->killer,
-				!READ_ONCE(m->memsw->killer));
+	if (wait_var_event_killable(&m->memsw->killer,
+				    !READ_ONCE(m->memsw->killer)))
+		return true;
+	/* Pairs with mcx_memsw_kill(). */
+	smp_rmb();
+	return READ_ONCE(m->memsw->killed);
 }
 
 /**
@@ -73,7 +80,7 @@ static void mcx_memsw_killed(struct mcx_memcg *m)
  * @order: likewise
  *
  * One task at a time, where there is such a limit still; others wait for it, and are told
- * to try to charge again. Whom it kills is counted if it is for memory and swap; kills in
+ * the same. Whom it kills is counted if it is for memory and swap; kills in
  * cgroups below for other reasons, at that very moment, are with them.
  *
  * Context: Process. May sleep.
@@ -81,21 +88,23 @@ static void mcx_memsw_killed(struct mcx_memcg *m)
  */
 bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 {
-	unsigned long before = mcx_oom_kills(m->memcg), kills;
+	unsigned long kills;
 	bool ours = mcx_memsw_binds(m), ret;
 
 	if (!READ_ONCE(m->memsw->owned))
 		return static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
-	if (cmpxchg(&m->memsw->killer, NULL, current)) {
-		mcx_memsw_killed(m);
-		return true;
-	}
+	if (cmpxchg(&m->memsw->killer, NULL, current))
+		return mcx_memsw_killed(m);
+	/* While nobody else has any killed for this. */
+	kills = mcx_oom_kills(m->memcg);
 	ret = static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
-	WRITE_ONCE(m->memsw->killer, NULL);
-	/* Pairs with what is done by who waits. */
+	kills = mcx_oom_kills(m->memcg) - kills;
+	WRITE_ONCE(m->memsw->killed, ret);
+	/* Pairs with mcx_memsw_killed(). */
+	smp_store_release(&m->memsw->killer, NULL);
+	/* Pairs with the barrier of who begins to wait. */
 	smp_mb();
 	wake_up_var(&m->memsw->killer);
-	kills = mcx_oom_kills(m->memcg) - before;
 	/* Not while one that was killed is about to go. */
 	if (ours && (kills || !ret)) {
 		mcx_stat_inc(m, memsw_oom);
@@ -105,14 +114,20 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	return ret;
 }
 
-/* May the killer be kept off once more? */
+/* May the killer be kept off once more? Two at once may count for one. */
 static bool mcx_memsw_averts(struct mcx_memcg *m)
 {
 	unsigned long now = jiffies, last = READ_ONCE(m->memsw->averted_at);
+	unsigned long swap = page_counter_read(&m->memcg->swap);
+	bool first = !last || time_after(now, last + MCX_AVERT_APART);
 
-	if (!last || time_after(now, last + MCX_AVERT_APART))
+	if (first)
+		WRITE_ONCE(m->memsw->averted_first, now);
+	if (first || swap != READ_ONCE(m->memsw->averted_swap))
 		WRITE_ONCE(m->memsw->averted_from, now);
-	if (time_after(now, READ_ONCE(m->memsw->averted_from) + MCX_AVERT_TIME)) {
+	WRITE_ONCE(m->memsw->averted_swap, swap);
+	if (time_after(now, READ_ONCE(m->memsw->averted_from) + MCX_AVERT_TIME) ||
+	    time_after(now, READ_ONCE(m->memsw->averted_first) + MCX_AVERT_MOST)) {
 		/* Once; then it begins again. */
 		WRITE_ONCE(m->memsw->averted_at, 0);
 		return false;
@@ -130,7 +145,7 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 
 	/* It may have come to be another object on the way here. */
 	if (m && READ_ONCE(m->memsw->killer)) {
-		mcx_memsw_killed(m);
+		ret = mcx_memsw_killed(m);
 	} else if (m && READ_ONCE(m->memsw->owned)) {
 		full = mcx_memsw_count(m) + (1UL << order) >
 		       READ_ONCE(m->memsw->limit);
@@ -203,7 +218,9 @@ static notrace void mcx_memsw_met(struct mem_cgroup *memcg,
 	WRITE_ONCE(met_at, jiffies);
 	options = ftrace_regs_get_argument(fregs, 3);
 	mcx_regs_set_argument3(fregs, options & ~MCX_RECLAIM_MAY_SWAP);
-	mcx_memsw_ask(m, true);
+	/* Pairs with events.c: who is about to be told sees this, too. */
+	smp_mb();
+	mcx_memsw_ask(m, !test_bit(MCX_NOTIFY, &m->flags));
 }
 
 /* Is it known for each of the last passes that it had tried to swap? */

@@ -134,14 +134,12 @@ static struct mcx_memcg *mcx_memcg_alloc(struct mem_cgroup *memcg)
 	struct mem_cgroup *old = mcx_charge_parent(memcg);
 	struct mcx_memcg *m;
 
-	m = kmem_cache_zalloc(memcg_cache, GFP_KERNEL_ACCOUNT);
-	if (m) {
-		m->stat = alloc_percpu_gfp(struct mcx_stat_cpu,
-					   GFP_KERNEL_ACCOUNT);
-		if (!m->stat) {
-			kmem_cache_free(memcg_cache, m);
-			m = NULL;
-		}
+	m = kmem_cache_zalloc(memcg_cache, MCX_GFP);
+	/* May fail, but not since the parent is full. */
+	m->stat = alloc_percpu_gfp(struct mcx_stat_cpu, MCX_GFP);
+	if (!m->stat) {
+		kmem_cache_free(memcg_cache, m);
+		m = NULL;
 	}
 	set_active_memcg(old);
 	return m;
@@ -790,7 +788,8 @@ int mcx_state_configure(struct mem_cgroup *memcg, const struct mcx_conf *conf,
 static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
 				  bool privileged)
 {
-	int ret = mcx_state_begin(privileged || mcx_below_limited(memcg));
+	int ret = mcx_state_begin(privileged || limit >= PAGE_COUNTER_MAX ||
+				  mcx_below_limited(memcg));
 	struct mcx_memcg *m;
 
 	if (ret)
@@ -803,9 +802,9 @@ static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
 	m = mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
-	ret = mcx_memsw_configure(m, limit);
+	mcx_memsw_configure(m, limit);
 	mcx_sync();
-	return ret;
+	return 0;
 }
 
 /**
@@ -813,7 +812,7 @@ static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
  * @memcg: the cgroup; it need not be managed, and is not for that
  * @limit: pages; PAGE_COUNTER_MAX: none
  * @privileged: the writer has CAP_SYS_RESOURCE; without it only cgroups below one with
- *	such a limit can have one
+ *	such a limit can have one, though any may be without
  *
  * Context: Process, under a write to a cgroup file. May sleep.
  * Return: 0, -EPERM, -ENODEV (the cgroup is going), -ENOMEM, -EINTR, or -EOPNOTSUPP if

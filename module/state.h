@@ -402,8 +402,11 @@ struct mcx_budget {
  * @peak: pages, the most that was seen of memory and swap
  * @no_swap_at: jiffies when somebody reclaimed for it without swapping; 0: nobody did
  * @averted_at: jiffies when a kill was averted last
- * @averted_from: jiffies when that was first, of those with little time between
+ * @averted_first: jiffies of the first, of those with little time between
+ * @averted_from: jiffies of the first with @averted_swap
+ * @averted_swap: pages in swap at the last
  * @killer: the task that has the kernel kill, or NULL; never followed
+ * @killed: what came of the last time
  * @resets: how often the controller went, and all limits with it
  * @tell: it was met, which pollers are not told yet
  * @dirty_max: pages; the memory.max by which the kernel bounds dirty pages, about
@@ -423,8 +426,11 @@ struct mcx_memsw {
 	unsigned long peak;
 	unsigned long no_swap_at;
 	unsigned long averted_at;
+	unsigned long averted_first;
 	unsigned long averted_from;
+	unsigned long averted_swap;
 	struct task_struct *killer;
+	bool killed;
 	unsigned int resets;
 	bool tell;
 	unsigned long dirty_max;
@@ -594,6 +600,12 @@ struct mcx_memcg {
 	wait_queue_head_t light_waiters;
 	wait_queue_head_t delay_waiters;
 };
+
+/*
+ * What we know of a cgroup is charged to its parent, as the cgroup itself is; but a limit,
+ * of all things, can be written when that is full.
+ */
+#define MCX_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NOFAIL)
 
 #define mcx_stat_inc(m, name)	\
 	this_cpu_inc((m)->stat->v[MCX_STAT_##name])

@@ -72,10 +72,10 @@ static void test_permission(void)
 	ktap_ok(!write_as_nobody(BELOW, MEMSW_MAX, "48M") &&
 		memsw_reads(BELOW, MEMSW_MAX, "50331648\n"),
 		"but not below a cgroup with such a limit");
+	cg_write(CG, MEMSW_MAX, "max");
 	ktap_ok(!write_as_nobody(BELOW, MEMSW_MAX, "max") &&
 		memsw_reads(BELOW, MEMSW_MAX, "max\n"),
-		"nor to take it away");
-	cg_write(CG, MEMSW_MAX, "max");
+		"nor to take it away, whatever is above");
 	ktap_ok(write_as_nobody(BELOW, MEMSW_MAX, "48M") == EPERM,
 		"and without that it does again");
 }
@@ -521,6 +521,27 @@ static void test_many(void)
 		end_task(pid[i]);
 }
 
+/* A limit can be set where what is above is full, and nobody can be killed for it. */
+static void test_full(void)
+{
+	char path[64];
+	pid_t pid;
+
+	fresh_levels(NULL, NULL);
+	cg_write(CG, "memory.swap.max", "0");
+	pid = cg_keeper(BESIDE, 16);
+	cg_fills(BESIDE, 16 * (long long)MIB);
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	write_file(path, "-1000");
+	cg_write(CG, "memory.max", "8M");
+	ktap_ok(cg_number(CG, "memory.current") > 12 * (long long)MIB &&
+		!cg_write(BELOW, MEMSW_MAX, "4M") &&
+		memsw_reads(BELOW, MEMSW_MAX, "4194304\n"),
+		"a limit below a cgroup that is full (%.1f MiB of 8)",
+		(double)cg_number(CG, "memory.current") / MIB);
+	end_task(pid);
+}
+
 int main(void)
 {
 	ktap_start();
@@ -540,6 +561,7 @@ int main(void)
 	test_told();
 	test_peak();
 	test_many();
+	test_full();
 	remove_all();
 	cg_remove(TOP "/other");
 	cg_remove(TOP);

@@ -237,9 +237,25 @@ static void forget(int i)
 	groups[i].managed = false;
 }
 
+/* The kernel charges a new one to that above, and does not make it where that is full. */
+static void make_room(void)
+{
+	int i;
+
+	for (i = 0; i < FILES; i++) {
+		if (i == MEMSW && !mcx_loaded())
+			continue;
+		cg_write(names[0], files[i], "max");
+		groups[0].wrote[i] = NO_LIMIT;
+	}
+}
+
 static void make(int i)
 {
-	cg_create(names[i]);
+	if (cg_create(names[i])) {
+		make_room();
+		cg_create(names[i]);
+	}
 	if (i == 0)
 		cg_write(names[0], "cgroup.subtree_control", "+memory");
 	forget(i);
@@ -261,7 +277,10 @@ static void without_memory(void)
 {
 	if (cg_write(names[0], "cgroup.subtree_control", "-memory"))
 		return;
-	cg_write(names[0], "cgroup.subtree_control", "+memory");
+	if (cg_write(names[0], "cgroup.subtree_control", "+memory")) {
+		make_room();
+		cg_write(names[0], "cgroup.subtree_control", "+memory");
+	}
 	forget(1);
 }
 
