@@ -239,7 +239,7 @@ static long long swapped_out(const char *conf)
 	long long before = read_key("/proc/vmstat", "pswpout");
 
 	cg_write(OURS, "memory.ext.reclaim", conf);
-	ends_within(hog(OURS, 32, false), 20);
+	ends_within(hog(OURS, 32, false), 8);
 	return read_key("/proc/vmstat", "pswpout") - before;
 }
 
@@ -592,8 +592,9 @@ static void test_light(void)
 
 static void test_swap_high(void)
 {
-	long long events;
-	int err = swap_on();
+	long long events = 0;
+	int err = swap_on(), i;
+	pid_t pid;
 
 	if (err) {
 		ktap_skip("no swap device for memory.swap.high: %s",
@@ -602,8 +603,12 @@ static void test_swap_high(void)
 	}
 	cg_write(OURS, "memory.high", "16M");
 	cg_write(OURS, "memory.swap.high", "1M");
-	ends_within(hog(OURS, 32, false), 20);
-	events = cg_key(OURS, "memory.swap.events", "high");
+	pid = hog(OURS, 32, true);
+	for (i = 0; i < 200 && events <= 0; i++) {
+		nap_ms(100);
+		events = cg_key(OURS, "memory.swap.events", "high");
+	}
+	end_task(pid);
 	ktap_ok(events > 0, "memory.swap.high is still enforced (high %lld)",
 		events);
 	cg_write(OURS, "memory.swap.high", "max");
