@@ -52,7 +52,7 @@ struct memsw_seen {
 
 /*
  * Looks at @cg until @pid ends, or has touched @len bytes and made @rounds, or for @limit
- * seconds.
+ * seconds; on a kernel that checks itself for three times as long.
  */
 struct memsw_seen memsw_look(const char *cg, pid_t pid, size_t len, long rounds,
 			     double limit);
