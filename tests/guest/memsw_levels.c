@@ -35,6 +35,15 @@
 
 static bool slow;	/* it checks itself */
 
+/* Whoever has the most is not who is to be killed. */
+static void never_kill(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
+	write_file(path, "-1000");
+}
+
 static void remove_all(void)
 {
 	cg_remove(BELOW);
@@ -280,7 +289,6 @@ static void test_alone(void)
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	long long peak, swapped;
 	int status = -1;
-	char path[64];
 	pid_t pid, held, spinner;
 
 	setting("/proc/sys/kernel/sched_rt_runtime_us", "-1");
@@ -293,9 +301,7 @@ static void test_alone(void)
 	nap_ms(500);
 	cg_write(CG, "memory.reclaim", "20M");
 	swapped = cg_number(CG, "memory.swap.current");
-	/* It has the most, and is not who is to be killed. */
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", held);
-	write_file(path, "-1000");
+	never_kill(held);
 	pid = taker(CG, 44);
 	spinner = fork();
 	if (!spinner)
@@ -535,15 +541,13 @@ static void test_many(void)
 /* A limit can be set where what is above is full, and nobody can be killed for it. */
 static void test_full(void)
 {
-	char path[64];
 	pid_t pid;
 
 	fresh_levels(NULL, NULL);
 	cg_write(CG, "memory.swap.max", "0");
 	pid = cg_keeper(BESIDE, 16);
 	cg_fills(BESIDE, 16 * (long long)MIB);
-	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
-	write_file(path, "-1000");
+	never_kill(pid);
 	cg_write(CG, "memory.max", "8M");
 	ktap_ok(cg_number(CG, "memory.current") > 12 * (long long)MIB &&
 		!cg_write(BELOW, MEMSW_MAX, "4M") &&
