@@ -239,7 +239,7 @@ static long long swapped_out(const char *conf)
 	long long before = read_key("/proc/vmstat", "pswpout");
 
 	cg_write(OURS, "memory.ext.reclaim", conf);
-	ends_within(hog(OURS, 32, false), 8);
+	ends_within(hog(OURS, 32, false), 20);
 	return read_key("/proc/vmstat", "pswpout") - before;
 }
 
