@@ -269,16 +269,19 @@ static notrace bool mcx_memsw_counted(struct mcx_memcg *m, unsigned long time)
 }
 
 /**
- * mcx_memsw_refresh() - mcx_memsw_update() where nobody holds RCU
+ * mcx_memsw_refresh() - work memory.max out, if it is ours to, and have the kernel know
  * @m: the cgroup
  *
- * Context: Any but NMI.
+ * Context: Process.
  */
 void mcx_memsw_refresh(struct mcx_memcg *m)
 {
+	if (!mcx_memsw_limited(m))
+		return;
 	rcu_read_lock();
 	mcx_memsw_update(m);
 	rcu_read_unlock();
+	mcx_memsw_tell_dirty(m);
 }
 
 /**
@@ -304,7 +307,6 @@ unsigned long mcx_memsw_count(struct mcx_memcg *m)
 	WRITE_ONCE(m->memsw->counted_at, jiffies);
 	mutex_unlock(&m->memsw->counting);
 	mcx_memsw_refresh(m);
-	mcx_memsw_tell_dirty(m);
 	sum = mcx_memsw_sum(m->memcg, cached);
 	mcx_memsw_note(m, sum);
 	return sum;
@@ -481,7 +483,6 @@ static void mcx_memsw_enforce(struct mcx_memcg *m, void *arg)
 	}
 	mutex_unlock(&memsw_mutex);
 	mcx_memsw_refresh(m);
-	mcx_memsw_tell_dirty(m);
 }
 
 /*
@@ -648,10 +649,7 @@ void mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 	else if (mcx_memsw_limited(m))
 		WRITE_ONCE(m->memsw->limit, limit);
 	mutex_unlock(&memsw_mutex);
-	if (mcx_memsw_limited(m)) {
-		mcx_memsw_refresh(m);
-		mcx_memsw_tell_dirty(m);
-	}
+	mcx_memsw_refresh(m);
 	WRITE_ONCE(mcx_memsw_users, mcx_memsw_users + change);
 	if (change) {
 		WRITE_ONCE(changes, changes + 1);

@@ -117,22 +117,23 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 /* May the killer be kept off once more? Two at once may count for one. */
 static bool mcx_memsw_averts(struct mcx_memcg *m)
 {
-	unsigned long now = jiffies, last = READ_ONCE(m->memsw->averted_at);
+	struct mcx_averted *a = &m->memsw->averted;
+	unsigned long now = jiffies, last = READ_ONCE(a->at);
 	unsigned long swap = page_counter_read(&m->memcg->swap);
 	bool first = !last || time_after(now, last + MCX_AVERT_APART);
 
 	if (first)
-		WRITE_ONCE(m->memsw->averted_first, now);
-	if (first || swap != READ_ONCE(m->memsw->averted_swap))
-		WRITE_ONCE(m->memsw->averted_from, now);
-	WRITE_ONCE(m->memsw->averted_swap, swap);
-	if (time_after(now, READ_ONCE(m->memsw->averted_from) + MCX_AVERT_TIME) ||
-	    time_after(now, READ_ONCE(m->memsw->averted_first) + MCX_AVERT_MOST)) {
+		WRITE_ONCE(a->first, now);
+	if (first || swap != READ_ONCE(a->swap))
+		WRITE_ONCE(a->from, now);
+	WRITE_ONCE(a->swap, swap);
+	if (time_after(now, READ_ONCE(a->from) + MCX_AVERT_TIME) ||
+	    time_after(now, READ_ONCE(a->first) + MCX_AVERT_MOST)) {
 		/* Once; then it begins again. */
-		WRITE_ONCE(m->memsw->averted_at, 0);
+		WRITE_ONCE(a->at, 0);
 		return false;
 	}
-	WRITE_ONCE(m->memsw->averted_at, now ?: 1);
+	WRITE_ONCE(a->at, now ?: 1);
 	return true;
 }
 

@@ -390,6 +390,20 @@ struct mcx_budget {
 };
 
 /**
+ * struct mcx_averted - kills that were averted for a while; see memsw_hook.c
+ * @at: jiffies of the last; 0: none, or it was not averted any longer
+ * @first: jiffies of the first, of those with little time between
+ * @from: jiffies of the first with @swap
+ * @swap: pages in swap at the last
+ */
+struct mcx_averted {
+	unsigned long at;
+	unsigned long first;
+	unsigned long from;
+	unsigned long swap;
+};
+
+/**
  * struct mcx_memsw - one limit for memory and swap; see memsw.c
  * @given: pages that are configured; PAGE_COUNTER_MAX: none; state mutex
  * @limit: pages that are enforced; likewise
@@ -401,10 +415,7 @@ struct mcx_budget {
  * @counted_at: jiffies
  * @peak: pages, the most that was seen of memory and swap
  * @no_swap_at: jiffies when somebody reclaimed for it without swapping; 0: nobody did
- * @averted_at: jiffies when a kill was averted last
- * @averted_first: jiffies of the first, of those with little time between
- * @averted_from: jiffies of the first with @averted_swap
- * @averted_swap: pages in swap at the last
+ * @averted: kills at the limit
  * @killer: the task that has the kernel kill, or NULL; never followed
  * @killed: what came of the last time
  * @resets: how often the controller went, and all limits with it
@@ -425,10 +436,7 @@ struct mcx_memsw {
 	unsigned long counted_at;
 	unsigned long peak;
 	unsigned long no_swap_at;
-	unsigned long averted_at;
-	unsigned long averted_first;
-	unsigned long averted_from;
-	unsigned long averted_swap;
+	struct mcx_averted averted;
 	struct task_struct *killer;
 	bool killed;
 	unsigned int resets;
