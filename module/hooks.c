@@ -92,6 +92,7 @@ static struct mcx_hook * const hooks[] = {
 	&mcx_hook_max_show,
 	&mcx_hook_max_set,
 	&mcx_hook_oom,
+	&mcx_hook_kill,
 };
 
 static void mcx_hook_find(struct mcx_hook *h)

@@ -66,6 +66,7 @@ extern struct mcx_hook mcx_hook_boosted;
 extern struct mcx_hook mcx_hook_max_show;
 extern struct mcx_hook mcx_hook_max_set;
 extern struct mcx_hook mcx_hook_oom;
+extern struct mcx_hook mcx_hook_kill;
 extern struct mcx_hook mcx_hook_met;
 extern struct mcx_hook mcx_hook_uncached;
 extern struct mcx_hook mcx_hook_online;

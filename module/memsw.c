@@ -171,6 +171,27 @@ notrace void mcx_memsw_update(struct mcx_memcg *m)
 		WRITE_ONCE(m->counter->max, max);
 }
 
+/**
+ * mcx_memsw_heal() - is memory.max the user's where no limit is enforced any more
+ * @m: the cgroup
+ *
+ * Who worked it out when the limit went may have written that once more. It is put right
+ * before long, but somebody may be killed for it now.
+ *
+ * Context: Any, under RCU.
+ */
+notrace void mcx_memsw_heal(struct mcx_memcg *m)
+{
+	unsigned long max = READ_ONCE(m->memsw->max);
+
+	/* A limit that is about to be enforced: the kernel may still write that. */
+	if (mcx_memsw_limited(m) || !READ_ONCE(m->memsw->owned) ||
+	    READ_ONCE(m->memsw->fresh))
+		return;
+	if (READ_ONCE(m->counter->max) < max)
+		WRITE_ONCE(m->counter->max, max);
+}
+
 static unsigned long mcx_memsw_sum(struct mem_cgroup *memcg,
 				   unsigned long cached)
 {
@@ -284,6 +305,20 @@ void mcx_memsw_refresh(struct mcx_memcg *m)
 	mcx_memsw_tell_dirty(m);
 }
 
+/* Caller holds @counting. */
+static void mcx_memsw_count_cache(struct mcx_memcg *m)
+{
+	long gone;
+
+	WRITE_ONCE(m->memsw->began, m->memsw->began + 1);
+	/* Pairs with mcx_memsw_count(). */
+	smp_mb();
+	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
+	gone = atomic_long_read(&m->memsw->gone);
+	WRITE_ONCE(m->memsw->base, gone + mcx_swap_cache(m->memcg));
+	WRITE_ONCE(m->memsw->counted_at, jiffies);
+}
+
 /**
  * mcx_memsw_count() - count the swap cache, and enforce the limit by that
  * @m: the cgroup
@@ -293,21 +328,22 @@ void mcx_memsw_refresh(struct mcx_memcg *m)
  */
 unsigned long mcx_memsw_count(struct mcx_memcg *m)
 {
-	unsigned long cached, sum;
-	long gone;
+	unsigned long sum;
+	unsigned int began;
 
 	/* It never had one, or has none any more. */
 	if (!READ_ONCE(m->memsw->owned))
 		return mcx_memsw_usage(m->memcg);
+	/* What the caller has done is counted by whoever begins from here on. */
+	smp_mb();
+	began = READ_ONCE(m->memsw->began);
 	mutex_lock(&m->memsw->counting);
-	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
-	gone = atomic_long_read(&m->memsw->gone);
-	cached = mcx_swap_cache(m->memcg);
-	WRITE_ONCE(m->memsw->base, gone + cached);
-	WRITE_ONCE(m->memsw->counted_at, jiffies);
+	/* Or there may be a long queue, and one count for each in it. */
+	if (m->memsw->began == began)
+		mcx_memsw_count_cache(m);
 	mutex_unlock(&m->memsw->counting);
 	mcx_memsw_refresh(m);
-	sum = mcx_memsw_sum(m->memcg, cached);
+	sum = mcx_memsw_sum(m->memcg, mcx_memsw_cached(m, ULONG_MAX));
 	mcx_memsw_note(m, sum);
 	return sum;
 }
@@ -605,18 +641,21 @@ void mcx_memsw_write_max(struct mcx_memcg *m, unsigned long max)
 }
 
 /* Charged to the parent, as the cgroup itself is. */
-static void mcx_memsw_alloc(struct mcx_memcg *m)
+static int mcx_memsw_alloc(struct mcx_memcg *m)
 {
 	struct mem_cgroup *old = mcx_charge_parent(m->memcg);
 	struct mcx_memsw *w;
 
 	w = kmalloc(sizeof(*w), MCX_GFP);
 	set_active_memcg(old);
+	if (!w)
+		return -ENOMEM;
 	*w = none;
 	mutex_init(&w->counting);
 	w->m = m;
 	/* For who looks at it under RCU. */
 	smp_store_release(&m->memsw, w);
+	return 0;
 }
 
 /**
@@ -627,16 +666,19 @@ static void mcx_memsw_alloc(struct mcx_memcg *m)
  * Takes effect at once where there was one, or else when the work item has come by.
  *
  * Context: Process, under the state mutex. May sleep.
+ * Return: 0, or -ENOMEM, where memory is short everywhere: never if there was one, or it
+ * is none.
  */
-void mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
+int mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 {
 	int change = (limit < PAGE_COUNTER_MAX) -
 		     (m->memsw->given < PAGE_COUNTER_MAX);
 
 	if (m->memsw == &none) {
 		if (limit >= PAGE_COUNTER_MAX)
-			return;
-		mcx_memsw_alloc(m);
+			return 0;
+		if (mcx_memsw_alloc(m))
+			return -ENOMEM;
 	}
 	mutex_lock(&memsw_mutex);
 	WRITE_ONCE(m->memsw->given, limit);
@@ -655,6 +697,7 @@ void mcx_memsw_configure(struct mcx_memcg *m, unsigned long limit)
 		WRITE_ONCE(changes, changes + 1);
 		mcx_hooks_again();
 	}
+	return 0;
 }
 
 /**
@@ -715,7 +758,7 @@ int mcx_memsw_wait(struct mcx_memcg *m, unsigned long limit, unsigned int before
 			return -EBUSY;
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		prepare_to_wait(&enforced, &wait, TASK_KILLABLE | TASK_FREEZABLE);
+		prepare_to_wait(&enforced, &wait, TASK_KILLABLE);
 		/* Nobody tells that it goes. */
 		if (!mcx_memsw_limited(m) && READ_ONCE(missed) == before)
 			schedule_timeout(HZ / 50);

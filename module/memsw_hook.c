@@ -8,7 +8,9 @@
  * binds: the hook at try_to_free_mem_cgroup_pages() takes that out of its options, as v1
  * did. When the kernel gives up on such a charge it calls mem_cgroup_out_of_memory(), which
  * is sent here: the swap cache is counted anew, and only if there is no room then, either,
- * the kernel's own function is called, by one task at a time, for which others wait.
+ * the kernel's own function is called, by one task at a time, for which others wait. It may
+ * wait for its turn, and looks once more then, but not at swap: so out_of_memory() is sent
+ * here, too, if swap that was freed meanwhile made room.
  * Otherwise the charge is tried again as after a kill; now with swap, if it was another
  * limit that binds. That may go on for MCX_AVERT_TIME while nothing is swapped, and for
  * MCX_AVERT_MOST in any case, so that nobody goes round and round where limits bind by
@@ -20,6 +22,7 @@
 #include <linux/ftrace.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/oom.h>
 #include <linux/page_counter.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
@@ -37,8 +40,8 @@
 #define MCX_NO_SWAP_TIME	(2 * HZ)
 #define MCX_AVERT_TIME		(2 * HZ)
 #define MCX_AVERT_MOST		(30 * HZ)
-/* Longer than the passes of a charge take between two of them. */
-#define MCX_AVERT_APART		(10 * HZ)
+/* Longer than the passes of a charge take between two of them, and than that. */
+#define MCX_AVERT_APART		(2 * MCX_AVERT_MOST)
 
 static bool draining;
 static unsigned long met_at;	/* jiffies; the last no_swap_at of all */
@@ -59,18 +62,27 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
 	return atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]);
 }
 
+/* Does such a batch fit, by what is known at once? */
+static bool mcx_memsw_fits(struct mcx_memcg *m, int order)
+{
+	mcx_memsw_refresh(m);
+	return page_counter_read(m->counter) + (1UL << order) <=
+	       READ_ONCE(m->counter->max);
+}
+
 /*
  * Waits until somebody has had the kernel kill, as others wait for its oom_lock; whoever
- * is killed does not. Caller has a reference. Returns what came of it.
+ * is killed does not. Caller has a reference. Returns whether to try again.
  */
-static bool mcx_memsw_killed(struct mcx_memcg *m)
+static bool mcx_memsw_killed(struct mcx_memcg *m, int order)
 {
 	if (wait_var_event_killable(&m->memsw->killer,
 				    !READ_ONCE(m->memsw->killer)))
 		return true;
 	/* Pairs with mcx_memsw_kill(). */
 	smp_rmb();
-	return READ_ONCE(m->memsw->killed);
+	/* There may be room for this one nevertheless. */
+	return READ_ONCE(m->memsw->killed) || mcx_memsw_fits(m, order);
 }
 
 /**
@@ -94,7 +106,7 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	if (!READ_ONCE(m->memsw->owned))
 		return static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	if (cmpxchg(&m->memsw->killer, NULL, current))
-		return mcx_memsw_killed(m);
+		return mcx_memsw_killed(m, order);
 	/* While nobody else has any killed for this. */
 	kills = mcx_oom_kills(m->memcg);
 	ret = static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
@@ -146,7 +158,7 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 
 	/* It may have come to be another object on the way here. */
 	if (m && READ_ONCE(m->memsw->killer)) {
-		ret = mcx_memsw_killed(m);
+		ret = mcx_memsw_killed(m, order);
 	} else if (m && READ_ONCE(m->memsw->owned)) {
 		full = mcx_memsw_count(m) + (1UL << order) >
 		       READ_ONCE(m->memsw->limit);
@@ -157,6 +169,13 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 		mcx_memcg_put(m);
 	mcx_memsw_end();
 	return ret;
+}
+
+/* Runs instead of out_of_memory(), where there is room by now. */
+static noinline bool mcx_memsw_has_room(struct oom_control *oc)
+{
+	mcx_memsw_end();
+	return true;
 }
 
 /* Runs instead of memory_max_show(). */
@@ -239,9 +258,22 @@ static notrace unsigned long mcx_memsw_route_oom(struct mem_cgroup *memcg)
 
 	if (!m || READ_ONCE(m->memsw->killer) == current)
 		return 0;
+	mcx_memsw_heal(m);
 	mcx_memsw_update(m);
 	return mcx_memsw_binds(m) || !mcx_memsw_swapped(m) ?
 	       (unsigned long)mcx_memsw_oom : 0;
+}
+
+/* And where that of it goes which kills. Under RCU, and the kernel's oom_lock. */
+static notrace unsigned long mcx_memsw_route_kill(struct oom_control *oc)
+{
+	struct mcx_memcg *m = mcx_memsw_owned(oc->memcg);
+
+	if (!m || !mcx_memsw_limited(m))
+		return 0;
+	mcx_memsw_update(m);
+	return page_counter_read(m->counter) + (1UL << oc->order) <=
+	       READ_ONCE(m->counter->max) ? (unsigned long)mcx_memsw_has_room : 0;
 }
 
 /* Where a call goes that needs somebody to look into it; 0: where it was going. */
@@ -256,6 +288,8 @@ static notrace unsigned long mcx_memsw_route(unsigned long ip,
 	if (ip == mcx_hook_max_set.addr)
 		return mcx_memsw_owned(mem_cgroup_from_css(of_css(arg))) ?
 		       (unsigned long)mcx_memsw_max_written : 0;
+	if (ip == mcx_hook_kill.addr)
+		return mcx_memsw_route_kill(arg);
 	return mcx_memsw_route_oom(arg);
 }
 
@@ -319,6 +353,13 @@ struct mcx_hook mcx_hook_oom = {
 	.optional = true,
 };
 
+struct mcx_hook mcx_hook_kill = {
+	.symbols = { "out_of_memory" },
+	.with = &mcx_hook_max_show,
+	.feature = MCX_FEAT_MEMSW,
+	.optional = true,
+};
+
 struct mcx_hook mcx_hook_met = {
 	.symbols = { "try_to_free_mem_cgroup_pages" },
 	.caller = "try_charge_memcg",
@@ -348,7 +389,7 @@ struct mcx_hook mcx_hook_uncached = {
 bool mcx_memsw_complete(void)
 {
 	return mcx_hook_max_show.attached && mcx_hook_max_show.redirects &&
-	       mcx_hook_max_set.addr && mcx_hook_oom.addr &&
+	       mcx_hook_max_set.addr && mcx_hook_oom.addr && mcx_hook_kill.addr &&
 	       mcx_hook_met.addr && mcx_hook_uncached.attached;
 }
 

@@ -135,11 +135,12 @@ static struct mcx_memcg *mcx_memcg_alloc(struct mem_cgroup *memcg)
 	struct mcx_memcg *m;
 
 	m = kmem_cache_zalloc(memcg_cache, MCX_GFP);
-	/* May fail, but not since the parent is full. */
-	m->stat = alloc_percpu_gfp(struct mcx_stat_cpu, MCX_GFP);
-	if (!m->stat) {
-		kmem_cache_free(memcg_cache, m);
-		m = NULL;
+	if (m) {
+		m->stat = alloc_percpu_gfp(struct mcx_stat_cpu, MCX_GFP);
+		if (!m->stat) {
+			kmem_cache_free(memcg_cache, m);
+			m = NULL;
+		}
 	}
 	set_active_memcg(old);
 	return m;
@@ -802,9 +803,9 @@ static int mcx_state_limit_locked(struct mem_cgroup *memcg, unsigned long limit,
 	m = mcx_memcg_get_locked(memcg);
 	if (IS_ERR(m))
 		return PTR_ERR(m);
-	mcx_memsw_configure(m, limit);
+	ret = mcx_memsw_configure(m, limit);
 	mcx_sync();
-	return 0;
+	return ret;
 }
 
 /**

@@ -422,7 +422,8 @@ struct mcx_averted {
  * @tell: it was met, which pollers are not told yet
  * @dirty_max: pages; the memory.max by which the kernel bounds dirty pages, about
  * @list: waits to be counted
- * @counting: one at a time: nobody shall go by an older count than its own
+ * @began: how often a count began
+ * @counting: one at a time: nobody shall go by a count that began before it came
  * @m: whose it is
  */
 struct mcx_memsw {
@@ -443,6 +444,7 @@ struct mcx_memsw {
 	bool tell;
 	unsigned long dirty_max;
 	struct llist_node list;
+	unsigned int began;
 	struct mutex counting;	/* of the swap cache */
 	struct mcx_memcg *m;
 };
@@ -611,9 +613,10 @@ struct mcx_memcg {
 
 /*
  * What we know of a cgroup is charged to its parent, as the cgroup itself is; but a limit,
- * of all things, can be written when that is full.
+ * of all things, can be written when that is full. It is reclaimed from once then, and
+ * charged by force: nobody is killed for it, nor does the state mutex wait for that.
  */
-#define MCX_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NOFAIL)
+#define MCX_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_HIGH | __GFP_NOWARN)
 
 #define mcx_stat_inc(m, name)	\
 	this_cpu_inc((m)->stat->v[MCX_STAT_##name])

@@ -77,6 +77,8 @@ static const struct lost {
 	  "memsw off kernel function memory_max_show not found\n" },
 	{ "mem_cgroup_out_of_memory", MANAGES,
 	  "memsw off kernel function mem_cgroup_out_of_memory not found\n" },
+	{ "out_of_memory", MANAGES,
+	  "memsw off kernel function out_of_memory not found\n" },
 	{ "__swap_cache_del_folio", MANAGES,
 	  "memsw off kernel function __swap_cache_del_folio not found\n",
 	  "__delete_from_swap_cache" },

@@ -363,7 +363,7 @@ int kmod_load(const char *name, const char *func)
 	int fd, ret;
 
 	snprintf(path, sizeof(path), "/mcx/kmod/%s.ko", name);
-	snprintf(params, sizeof(params), "func=%s", func);
+	snprintf(params, sizeof(params), func ? "func=%s" : "", func);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

@@ -67,8 +67,8 @@ bool kernel_has(const char *name);
 /* The handler that a task runs on its way to user mode when it has exceeded memory.high. */
 const char *over_high_name(void);
 /*
- * A module of tests/kmod, with func= that function, or several with commas. Going, it
- * may be in use for a while.
+ * A module of tests/kmod, with func= that function, or several with commas; NULL: none.
+ * Going, it may be in use for a while.
  */
 int kmod_load(const char *name, const char *func);
 int kmod_unload(const char *name);

@@ -4,8 +4,8 @@
  * and other reclaim.
  *
  * Limits above each other, a memory.max that may be overrun, huge pages, memory that is
- * short everywhere, and charges that nobody else has a CPU to look after; and who may set
- * a limit.
+ * short everywhere, charges that nobody else has a CPU to look after, and room that comes
+ * late; and who may set a limit.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,13 +35,18 @@
 
 static bool slow;	/* it checks itself */
 
-/* Whoever has the most is not who is to be killed. */
-static void never_kill(pid_t pid)
+static void put_score(pid_t pid, const char *score)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", pid);
-	write_file(path, "-1000");
+	write_file(path, score);
+}
+
+/* Whoever has the most is not who is to be killed. */
+static void never_kill(pid_t pid)
+{
+	put_score(pid, "-1000");
 }
 
 static void remove_all(void)
@@ -223,11 +228,11 @@ static void test_global(void)
 	pid = memsw_toucher(CG, 56 * MIB, 1);
 	memsw_look(CG, pid, 56 * MIB, 1, 60);
 	/* Older than what the other one has. */
-	hog = (total / MIB + 64) * MIB;
+	hog = (total / MIB + 96) * MIB;
 	outside = memsw_toucher(TOP "/other", hog, 1);
 	seen = memsw_look(CG, outside, hog, 1, 120);
 	swapped = cg_number(CG, "memory.swap.current");
-	ktap_ok(seen.status == -1 && swapped > 8 * (long long)MIB,
+	ktap_ok(seen.status == -1 && swapped > 4 * (long long)MIB,
 		"memory is short everywhere: swaps (%.1f MiB)", (double)swapped / MIB);
 	ktap_ok(memsw_within(&seen, 64) && !oom(CG) &&
 		cg_key(CG, STAT, "effective_max") >= 0,
@@ -538,9 +543,10 @@ static void test_many(void)
 		end_task(pid[i]);
 }
 
-/* A limit can be set where what is above is full, and nobody can be killed for it. */
+/* A limit can be set where what is above is full, and nobody is killed for it. */
 static void test_full(void)
 {
+	long long used;
 	pid_t pid;
 
 	fresh_levels(NULL, NULL);
@@ -549,12 +555,92 @@ static void test_full(void)
 	cg_fills(BESIDE, 16 * (long long)MIB);
 	never_kill(pid);
 	cg_write(CG, "memory.max", "8M");
-	ktap_ok(cg_number(CG, "memory.current") > 12 * (long long)MIB &&
-		!cg_write(BELOW, MEMSW_MAX, "4M") &&
+	put_score(pid, "0");
+	used = cg_number(CG, "memory.current");
+	ktap_ok(used > 12 * (long long)MIB && !cg_write(BELOW, MEMSW_MAX, "4M") &&
 		memsw_reads(BELOW, MEMSW_MAX, "4194304\n"),
-		"a limit below a cgroup that is full (%.1f MiB of 8)",
-		(double)cg_number(CG, "memory.current") / MIB);
+		"a limit below a cgroup that is full (%.1f MiB of 8)", (double)used / MIB);
+	nap_ms(500);
+	ktap_ok(!kill(pid, 0) && !cg_key(CG, "memory.events", "oom_kill") &&
+		cg_number(CG, "memory.current") > 12 * (long long)MIB,
+		"for which nobody is killed");
 	end_task(pid);
+}
+
+/* Most of it in swap; what went there first it gives back when it is told to. */
+static pid_t giver(volatile bool *go, volatile bool *gave)
+{
+	pid_t pid = cg_fork(CG);
+	volatile char *p;
+	size_t i;
+
+	if (pid)
+		return pid;
+	p = mmap(NULL, 56 * MIB, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (i = 0; i < 56 * MIB; i += PAGE)
+		p[i] = 1;
+	*gave = true;
+	while (!*go)
+		nap_ms(10);
+	madvise((void *)p, 24 * MIB, MADV_DONTNEED);
+	*go = false;
+	for (;;)
+		pause();
+}
+
+static bool becomes(volatile bool *b, bool value)
+{
+	int i;
+
+	for (i = 0; i < 6000 && *b != value; i++)
+		nap_ms(10);
+	return *b == value;
+}
+
+/* Swap that was freed while somebody waits for its turn to kill. */
+static void test_late(void)
+{
+	volatile bool *b = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct memsw_seen seen;
+	long long swapped, left;
+	pid_t has, wants;
+	size_t touched;
+	int i, err;
+
+	remove_all();
+	memsw_fresh(CG, "64M", "24M");
+	has = giver(&b[0], &b[1]);
+	becomes(&b[1], true);
+	cg_write(CG, "memory.max", "max");
+	swapped = cg_number(CG, "memory.swap.current");
+	if (kmod_load("mcx_oom", NULL)) {
+		ktap_ok(false, "loads what has killers wait");
+		return;
+	}
+	wants = memsw_toucher(CG, 20 * MIB, 1);
+	for (i = 0; i < 600 && !cg_key(CG, "memory.events", "oom"); i++)
+		nap_ms(100);
+	/* It counts, and waits. */
+	nap_ms(1000);
+	b[0] = true;
+	becomes(&b[0], false);
+	left = cg_number(CG, "memory.swap.current");
+	touched = memsw_task->touched;
+	err = kmod_unload("mcx_oom");
+	ktap_ok(!err && i < 600 && touched < 16 * MIB &&
+		left + 16 * (long long)MIB < swapped,
+		"about to have somebody killed at %zu MiB after %.1f s, beside %.1f MiB of swap of which %.1f are freed (%d)",
+		touched / MIB, i / 10.0, (double)swapped / MIB,
+		(double)(swapped - left) / MIB, err);
+	seen = memsw_look(CG, wants, 20 * MIB, 1, 60);
+	ktap_ok(seen.status == -1 && memsw_task->touched == 20 * MIB &&
+		!cg_key(CG, "memory.events", "oom_kill"),
+		"who is not then (status %d, %zu MiB of 20; %lld killed)", seen.status,
+		memsw_task->touched / MIB, cg_key(CG, "memory.events", "oom_kill"));
+	memsw_end(wants, &seen);
+	end_task(has);
 }
 
 int main(void)
@@ -578,6 +664,7 @@ int main(void)
 	test_peak();
 	test_many();
 	test_full();
+	test_late();
 	remove_all();
 	cg_remove(TOP "/other");
 	cg_remove(TOP);
