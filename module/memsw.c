@@ -182,14 +182,20 @@ notrace void mcx_memsw_update(struct mcx_memcg *m)
  */
 notrace void mcx_memsw_heal(struct mcx_memcg *m)
 {
-	unsigned long max = READ_ONCE(m->memsw->max);
+	unsigned long now = READ_ONCE(m->counter->max), max;
 
+	/* Pairs with mcx_memsw_write_max(): the user's is not older than that. */
+	smp_rmb();
 	/* A limit that is about to be enforced: the kernel may still write that. */
 	if (mcx_memsw_limited(m) || !READ_ONCE(m->memsw->owned) ||
 	    READ_ONCE(m->memsw->fresh))
 		return;
-	if (READ_ONCE(m->counter->max) < max)
-		WRITE_ONCE(m->counter->max, max);
+	/* Pairs with mcx_memsw_reset(). */
+	smp_rmb();
+	max = READ_ONCE(m->memsw->max);
+	/* Unless somebody writes it just now. */
+	if (now < max)
+		cmpxchg(&m->counter->max, now, max);
 }
 
 static unsigned long mcx_memsw_sum(struct mem_cgroup *memcg,
@@ -305,17 +311,22 @@ void mcx_memsw_refresh(struct mcx_memcg *m)
 	mcx_memsw_tell_dirty(m);
 }
 
-/* Caller holds @counting. */
+/*
+ * What leaves meanwhile is subtracted, whether it was counted or not, where the limit is
+ * enforced by that; but not for who is told how much there is. Caller holds @counting.
+ */
 static void mcx_memsw_count_cache(struct mcx_memcg *m)
 {
+	unsigned long cached;
 	long gone;
 
 	WRITE_ONCE(m->memsw->began, m->memsw->began + 1);
 	/* Pairs with mcx_memsw_count(). */
 	smp_mb();
-	/* First: what leaves meanwhile is subtracted, whether it was counted or not. */
 	gone = atomic_long_read(&m->memsw->gone);
-	WRITE_ONCE(m->memsw->base, gone + mcx_swap_cache(m->memcg));
+	cached = mcx_swap_cache(m->memcg);
+	WRITE_ONCE(m->memsw->base, gone + cached);
+	WRITE_ONCE(m->memsw->counted, atomic_long_read(&m->memsw->gone) + cached);
 	WRITE_ONCE(m->memsw->counted_at, jiffies);
 }
 
@@ -328,8 +339,9 @@ static void mcx_memsw_count_cache(struct mcx_memcg *m)
  */
 unsigned long mcx_memsw_count(struct mcx_memcg *m)
 {
-	unsigned long sum;
 	unsigned int began;
+	unsigned long sum;
+	long cached;
 
 	/* It never had one, or has none any more. */
 	if (!READ_ONCE(m->memsw->owned))
@@ -343,7 +355,8 @@ unsigned long mcx_memsw_count(struct mcx_memcg *m)
 		mcx_memsw_count_cache(m);
 	mutex_unlock(&m->memsw->counting);
 	mcx_memsw_refresh(m);
-	sum = mcx_memsw_sum(m->memcg, mcx_memsw_cached(m, ULONG_MAX));
+	cached = READ_ONCE(m->memsw->counted) - atomic_long_read(&m->memsw->gone);
+	sum = mcx_memsw_sum(m->memcg, max(cached, 0L));
 	mcx_memsw_note(m, sum);
 	return sum;
 }
@@ -630,6 +643,8 @@ void mcx_memsw_write_max(struct mcx_memcg *m, unsigned long max)
 	mutex_lock(&memsw_mutex);
 	if (m->memsw->owned)
 		WRITE_ONCE(m->memsw->max, max);
+	/* Pairs with mcx_memsw_heal(). */
+	smp_wmb();
 	/* If it is given back meanwhile, that is the user's now. */
 	if (mcx_memsw_limited(m))
 		mcx_memsw_refresh(m);

@@ -14,7 +14,8 @@
  * Otherwise the charge is tried again as after a kill; now with swap, if it was another
  * limit that binds. That may go on for MCX_AVERT_TIME while nothing is swapped, and for
  * MCX_AVERT_MOST in any case, so that nobody goes round and round where limits bind by
- * turns.
+ * turns. What lies MCX_AVERT_APART apart has nothing to do with each other, unless it is one
+ * task whose passes take so long: that is no more than that much of it.
  *
  * Locking: the callbacks run under RCU. nr_inside counts the tasks sent here, as in
  * throttle.c.
@@ -40,8 +41,9 @@
 #define MCX_NO_SWAP_TIME	(2 * HZ)
 #define MCX_AVERT_TIME		(2 * HZ)
 #define MCX_AVERT_MOST		(30 * HZ)
-/* Longer than the passes of a charge take between two of them, and than that. */
-#define MCX_AVERT_APART		(2 * MCX_AVERT_MOST)
+#define MCX_AVERT_APART		(10 * HZ)
+/* No charge has passes that take longer. */
+#define MCX_AVERT_PASSES	(60 * HZ)
 
 static bool draining;
 static unsigned long met_at;	/* jiffies; the last no_swap_at of all */
@@ -81,7 +83,7 @@ static bool mcx_memsw_killed(struct mcx_memcg *m, int order)
 		return true;
 	/* Pairs with mcx_memsw_kill(). */
 	smp_rmb();
-	/* There may be room for this one nevertheless. */
+	/* Where nobody could be killed there may be room for this one. */
 	return READ_ONCE(m->memsw->killed) || mcx_memsw_fits(m, order);
 }
 
@@ -130,17 +132,19 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 static bool mcx_memsw_averts(struct mcx_memcg *m)
 {
 	struct mcx_averted *a = &m->memsw->averted;
-	unsigned long now = jiffies, last = READ_ONCE(a->at);
-	unsigned long swap = page_counter_read(&m->memcg->swap);
-	bool first = !last || time_after(now, last + MCX_AVERT_APART);
+	unsigned long now = jiffies, last = READ_ONCE(a->at), gap = now - last;
+	unsigned long swap = page_counter_read(&m->memcg->swap), spent = 0;
 
-	if (first)
-		WRITE_ONCE(a->first, now);
-	if (first || swap != READ_ONCE(a->swap))
+	if (last && gap <= (READ_ONCE(a->task) == current ? MCX_AVERT_PASSES :
+							    MCX_AVERT_APART))
+		spent = READ_ONCE(a->spent) + min(gap, MCX_AVERT_APART);
+	if (!last || gap > MCX_AVERT_TIME || swap != READ_ONCE(a->swap))
 		WRITE_ONCE(a->from, now);
+	WRITE_ONCE(a->spent, spent);
 	WRITE_ONCE(a->swap, swap);
+	WRITE_ONCE(a->task, current);
 	if (time_after(now, READ_ONCE(a->from) + MCX_AVERT_TIME) ||
-	    time_after(now, READ_ONCE(a->first) + MCX_AVERT_MOST)) {
+	    spent > MCX_AVERT_MOST) {
 		/* Once; then it begins again. */
 		WRITE_ONCE(a->at, 0);
 		return false;
@@ -269,8 +273,9 @@ static notrace unsigned long mcx_memsw_route_kill(struct oom_control *oc)
 {
 	struct mcx_memcg *m = mcx_memsw_owned(oc->memcg);
 
-	if (!m || !mcx_memsw_limited(m))
+	if (!m)
 		return 0;
+	mcx_memsw_heal(m);
 	mcx_memsw_update(m);
 	return page_counter_read(m->counter) + (1UL << oc->order) <=
 	       READ_ONCE(m->counter->max) ? (unsigned long)mcx_memsw_has_room : 0;

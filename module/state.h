@@ -392,15 +392,17 @@ struct mcx_budget {
 /**
  * struct mcx_averted - kills that were averted for a while; see memsw_hook.c
  * @at: jiffies of the last; 0: none, or it was not averted any longer
- * @first: jiffies of the first, of those with little time between
+ * @spent: jiffies since the first of those that belong together
  * @from: jiffies of the first with @swap
  * @swap: pages in swap at the last
+ * @task: whose charge the last was; never followed
  */
 struct mcx_averted {
 	unsigned long at;
-	unsigned long first;
+	unsigned long spent;
 	unsigned long from;
 	unsigned long swap;
+	struct task_struct *task;
 };
 
 /**
@@ -410,7 +412,8 @@ struct mcx_averted {
  * @owned: memory.max is read and written by way of us
  * @fresh: but somebody may still write it who began before that
  * @max: what the user wrote there, while it is owned
- * @base: pages of swap cache when it was counted, and @gone of then
+ * @base: pages of swap cache when it was counted, and @gone of before
+ * @counted: and @gone of after
  * @gone: pages that left the swap cache
  * @counted_at: jiffies
  * @peak: pages, the most that was seen of memory and swap
@@ -433,6 +436,7 @@ struct mcx_memsw {
 	bool fresh;
 	unsigned long max;
 	long base;
+	long counted;
 	atomic_long_t gone;
 	unsigned long counted_at;
 	unsigned long peak;
@@ -613,8 +617,8 @@ struct mcx_memcg {
 
 /*
  * What we know of a cgroup is charged to its parent, as the cgroup itself is; but a limit,
- * of all things, can be written when that is full. It is reclaimed from once then, and
- * charged by force: nobody is killed for it, nor does the state mutex wait for that.
+ * of all things, can be written when that is full. Once or twice it is reclaimed from then,
+ * and charged by force: nobody is killed for it, nor does the state mutex wait for that.
  */
 #define MCX_GFP	(GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_HIGH | __GFP_NOWARN)
 

@@ -604,32 +604,37 @@ static void test_late(void)
 	volatile bool *b = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct memsw_seen seen;
-	long long swapped, left;
-	pid_t has, wants;
+	long long swapped, left, ooms;
 	size_t touched;
+	pid_t has, wants;
+	bool gave;
 	int i, err;
 
 	remove_all();
 	memsw_fresh(CG, "64M", "24M");
 	has = giver(&b[0], &b[1]);
-	becomes(&b[1], true);
+	gave = becomes(&b[1], true);
 	cg_write(CG, "memory.max", "max");
+	ooms = cg_key(CG, "memory.events", "oom");
 	swapped = cg_number(CG, "memory.swap.current");
 	if (kmod_load("mcx_oom", NULL)) {
 		ktap_ok(false, "loads what has killers wait");
 		return;
 	}
 	wants = memsw_toucher(CG, 20 * MIB, 1);
-	for (i = 0; i < 600 && !cg_key(CG, "memory.events", "oom"); i++)
+	for (i = 0; i < 600 && cg_key(CG, "memory.events", "oom") == ooms; i++)
 		nap_ms(100);
 	/* It counts, and waits. */
 	nap_ms(1000);
-	b[0] = true;
-	becomes(&b[0], false);
-	left = cg_number(CG, "memory.swap.current");
 	touched = memsw_task->touched;
+	b[0] = true;
+	gave &= becomes(&b[0], false);
+	left = cg_number(CG, "memory.swap.current");
+	/* There is room now: what it waits for is that lock. */
+	nap_ms(1000);
+	gave &= touched == memsw_task->touched;
 	err = kmod_unload("mcx_oom");
-	ktap_ok(!err && i < 600 && touched < 16 * MIB &&
+	ktap_ok(!err && gave && i < 600 && touched < 16 * MIB &&
 		left + 16 * (long long)MIB < swapped,
 		"about to have somebody killed at %zu MiB after %.1f s, beside %.1f MiB of swap of which %.1f are freed (%d)",
 		touched / MIB, i / 10.0, (double)swapped / MIB,

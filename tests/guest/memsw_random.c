@@ -376,7 +376,8 @@ static void check_end(void)
 		}
 	}
 	ktap_ok(same, "counters are consistent with the kernel's own");
-	umount(TMPFS);
+	if (umount(TMPFS))
+		ktap_note("umount: %s", strerror(errno));
 	write_file("/proc/sys/vm/drop_caches", "1");
 	for (i = 0; i < GROUPS; i++)
 		cg_falls(names[i], 4 * (long long)MIB);
@@ -384,6 +385,13 @@ static void check_end(void)
 		ours = cg_number(names[i], MEMSW_CURRENT);
 		if (ours > 4 * (long long)MIB) {
 			complain("what is left", i, ours, 0);
+			ktap_note("anon %lld file %lld shmem %lld dirty %lld slab %lld swap %lld",
+				  cg_key(names[i], "memory.stat", "anon"),
+				  cg_key(names[i], "memory.stat", "file"),
+				  cg_key(names[i], "memory.stat", "shmem"),
+				  cg_key(names[i], "memory.stat", "file_dirty"),
+				  cg_key(names[i], "memory.stat", "slab"),
+				  cg_number(names[i], "memory.swap.current"));
 			same = false;
 		}
 	}

@@ -9,9 +9,18 @@
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/static_call.h>
 
-/* Neither is exported. */
-static unsigned long (*lookup)(const char *name);
+/* So long at most. */
+#define MOST	(120 * HZ)
+
+static unsigned long no_lookup(const char *name)
+{
+	return 0;
+}
+
+/* Neither is exported; and it may not be called through a pointer, see module/symbols.c. */
+DEFINE_STATIC_CALL(lookup, no_lookup);
 static struct mutex *lock;
 static struct task_struct *holder;
 static DECLARE_COMPLETION(held);
@@ -23,23 +32,23 @@ static int oom_find(void)
 
 	if (ret)
 		return ret;
-	lookup = (void *)kp.addr;
+	static_call_update(lookup, (void *)kp.addr);
 	unregister_kprobe(&kp);
-	lock = (void *)lookup("oom_lock");
+	lock = (void *)static_call(lookup)("oom_lock");
 	return lock ? 0 : -ENOENT;
 }
 
 static int oom_hold(void *unused)
 {
+	unsigned long until = jiffies + MOST;
+
 	mutex_lock(lock);
 	complete(&held);
-	set_current_state(TASK_INTERRUPTIBLE);
-	while (!kthread_should_stop()) {
-		schedule();
-		set_current_state(TASK_INTERRUPTIBLE);
-	}
-	__set_current_state(TASK_RUNNING);
+	while (!kthread_should_stop() && time_before(jiffies, until))
+		schedule_timeout_interruptible(HZ / 10);
 	mutex_unlock(lock);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(HZ / 10);
 	return 0;
 }
 
