@@ -73,6 +73,7 @@ struct policy_option {
  * @pin: --pin
  * @sets: each --set
  * @nr_sets: how many
+ * @replace: --replace
  * @below: --override or --multi: that flag of the policy, 0 for neither
  * @interval: -i, in seconds
  */
@@ -82,6 +83,7 @@ struct policy_request {
 	const char *pin;
 	const char **sets;
 	int nr_sets;
+	bool replace;
 	uint32_t below;
 	double interval;
 };
@@ -117,9 +119,16 @@ int policy_load_error(const struct policy *p, int error);
 extern struct policy_request request;
 int policy_prepare(struct policy *p, const char *file, bool pin);
 char *policy_pin_path(const struct policy *p);
+int policy_pin_free(const struct policy *p);
 
 /* policy_attach.c */
+int policy_load(struct policy *p);
 int policy_attach(struct policy *p);
+void policy_attached(const struct policy *p);
+int policy_attach_error(const struct policy *p, int error);
+
+/* policy_replace.c */
+int policy_replace(struct policy *p, const char *path, char **old, char **pin);
 
 /* policy_kernel.c */
 int kernel_ready_for_policies(bool pin);

@@ -19,7 +19,7 @@ static int explain_busy(const struct policy *p)
 	if (k)
 		name = keyed_get(k, "name");
 	if (name)
-		err_set("%s has a policy already; run: mcxctl unload %s",
+		err_set("%s has a policy already; run: mcxctl unload %s, or load this one with --replace",
 			p->cgroup, name);
 	else
 		err_set("%s has a policy already; see: mcxctl list", p->cgroup);
@@ -60,8 +60,15 @@ static int explain(const struct policy *p, int error)
 	}
 }
 
-/* What init returns comes back as it is: it may mean what the module means. */
-static int attach_error(const struct policy *p, int error)
+/**
+ * policy_attach_error - say why a policy is not attached
+ * @p: the policy
+ * @error: an errno. What init returns comes back as it is: it may mean what the module
+ *	means
+ *
+ * Return: -1, after err_set().
+ */
+int policy_attach_error(const struct policy *p, int error)
 {
 	__autofree char *why = NULL;
 
@@ -83,6 +90,33 @@ static void warn_unmanaged(const struct policy *p)
 }
 
 /**
+ * policy_load - have the kernel take a policy, without attaching it
+ * @p: the policy, prepared
+ *
+ * Return: 0, or -1 after err_set().
+ */
+int policy_load(struct policy *p)
+{
+	int ret;
+
+	if (getenv("MCXCTL_ROOT"))
+		return err_set("MCXCTL_ROOT is set: nothing goes to the real kernel");
+	ret = bpf_object__load(p->obj);
+	return ret ? policy_load_error(p, ret) : 0;
+}
+
+/**
+ * policy_attached - what is to be said of one that is attached
+ * @p: the policy
+ */
+void policy_attached(const struct policy *p)
+{
+	detail("%s: attached to %s", policy_name(p), p->cgroup);
+	if (policy_has(p, "level") || policy_has(p, "reclaim"))
+		warn_unmanaged(p);
+}
+
+/**
  * policy_attach - load a policy and attach it
  * @p: the policy, prepared
  *
@@ -90,18 +124,11 @@ static void warn_unmanaged(const struct policy *p)
  */
 int policy_attach(struct policy *p)
 {
-	int ret;
-
-	if (getenv("MCXCTL_ROOT"))
-		return err_set("MCXCTL_ROOT is set: nothing goes to the real kernel");
-	ret = bpf_object__load(p->obj);
-	if (ret)
-		return policy_load_error(p, ret);
+	if (policy_load(p))
+		return -1;
 	p->link = bpf_map__attach_struct_ops(p->map);
 	if (!p->link)
-		return attach_error(p, errno);
-	detail("%s: attached to %s", policy_name(p), p->cgroup);
-	if (policy_has(p, "level") || policy_has(p, "reclaim"))
-		warn_unmanaged(p);
+		return policy_attach_error(p, errno);
+	policy_attached(p);
 	return 0;
 }

@@ -20,6 +20,7 @@ enum {
 	OPT_OVERRIDE,
 	OPT_MULTI,
 	OPT_PIN,
+	OPT_REPLACE,
 };
 
 struct policy_request request = { .interval = 1 };
@@ -40,6 +41,8 @@ const struct argp_option load_options[] = {
 	POLICY_OPTIONS,
 	{ "pin", OPT_PIN, "PATH", 0,
 	  "Pin it there and not at " PIN_DIR "/NAME", 0 },
+	{ "replace", OPT_REPLACE, NULL, 0,
+	  "Take the place of the policy that CGROUP has, if it has one", 0 },
 	{}
 };
 
@@ -94,6 +97,9 @@ error_t request_parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_PIN:
 		request.pin = arg;
+		return 0;
+	case OPT_REPLACE:
+		request.replace = true;
 		return 0;
 	case OPT_INTERVAL:
 		if (!parse_interval(arg, &request.interval))
@@ -181,12 +187,16 @@ static int check_pin_name(const char *path)
 		       name);
 }
 
-static int check_pin(const struct policy *p)
+/**
+ * policy_pin_free - is there nothing yet where load pins a policy
+ * @p: the policy
+ *
+ * Return: 0, or -1 after err_set().
+ */
+int policy_pin_free(const struct policy *p)
 {
 	__autofree char *path = policy_pin_path(p);
 
-	if (check_pin_name(path) || (request.pin && check_pin_folder(path)))
-		return -1;
 	if (!root_exists(path))
 		return 0;
 	if (request.pin)
@@ -194,6 +204,16 @@ static int check_pin(const struct policy *p)
 			       path);
 	return err_set("a policy '%s' is loaded; run: mcxctl unload %s (or give this one another name: -n NAME)",
 		       policy_name(p), policy_name(p));
+}
+
+static int check_pin(const struct policy *p)
+{
+	__autofree char *path = policy_pin_path(p);
+
+	if (check_pin_name(path) || (request.pin && check_pin_folder(path)))
+		return -1;
+	/* It may be that of the one that is replaced. */
+	return request.replace ? 0 : policy_pin_free(p);
 }
 
 static int set_options(struct policy *p)

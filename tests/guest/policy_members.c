@@ -376,6 +376,27 @@ static void test_starves(void)
 	policy_members_bpf__destroy(p);
 }
 
+/* What below_low spares the kernel takes where there is nothing else. */
+static void test_low_gives_way(void)
+{
+	struct policy_members_bpf *p = load(CG);
+	struct bpf_link *link = attach(p->maps.keeps);
+	bool met;
+	pid_t pid;
+
+	p->bss->low_id = cg_id(A);
+	pid = exceed("stuck=kill", "max");
+	met = cg_falls(CG, 24 * MIB);
+	ktap_ok(met && p->bss->nr_asked && !p->bss->keeps_end.kind &&
+		policy_in_effect(CG, "keeps /" CG "\n") &&
+		!waitpid(pid, NULL, WNOHANG) && !cg_key(CG, "memory.ext.stat", "stuck_kill"),
+		"below_low keeps no limit from being met (%lld MiB), and the policy stays",
+		cg_number(CG, "memory.current") >> 20);
+	exceed_no_more(pid);
+	bpf_link__destroy(link);
+	policy_members_bpf__destroy(p);
+}
+
 static void test_does_not_starve(void)
 {
 	struct policy_members_bpf *p = load(CG);
@@ -443,6 +464,7 @@ int main(void)
 	test_tree();
 	test_protection();
 	test_starves();
+	test_low_gives_way();
 	test_does_not_starve();
 	test_limit();
 	test_out_of_memory();

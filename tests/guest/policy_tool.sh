@@ -193,6 +193,35 @@ test_multi() {
 	none_left
 }
 
+test_replace() {
+	run 0 load -c $top --replace tool.bpf.o
+	last_line "tool: attached to $cg/$top, pinned at /sys/fs/bpf/mcx/tool"
+	# The same name, by another of that file.
+	run 0 load -c $top --replace --set error_code=7 tool.bpf.o
+	last_line "tool: attached to $cg/$top in place of tool, pinned at /sys/fs/bpf/mcx/tool"
+	has $debugfs/last_exit 'msg replaced by another'
+	run 0 load -c $top --replace -n other mcx_simple.bpf.o
+	last_line "other: attached to $cg/$top in place of tool, pinned at /sys/fs/bpf/mcx/other"
+	run 0 list
+	last_line "other active /sys/fs/bpf/mcx/other /$top"
+	equal "$(wc -l < $debugfs/policies)" 1 policies
+	equal "$(echo /sys/fs/bpf/mcx/*)" /sys/fs/bpf/mcx/other pins
+	# Whatever is refused leaves the one that is there.
+	run 1 load -c $top --replace tool_refused.bpf.o
+	run 1 load -c $top --replace --set init_error=-7 tool.bpf.o
+	says err 'or its own init refused'
+	attached 'name=other '
+	run 0 unload other
+	# One that nobody pinned is its process's.
+	start mcxctl run -c $top tool.bpf.o
+	wait_for 'tool: attached to' "$T/run"
+	run 1 load -c $top --replace -n other mcx_simple.bpf.o
+	says err "'tool' of $cg/$top is not pinned, but attached by process $pid (mcxctl); end that first"
+	kill -INT $pid
+	ends $pid 0
+	none_left
+}
+
 # The policy in bpf/README.md does what is said of it there.
 test_polite_of_the_readme() {
 	local free reserve limit
