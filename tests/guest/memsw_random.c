@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,6 +156,9 @@ static void fork_and_touch(void)
 {
 	pid_t pid = fork();
 
+	/* It may wait for a long time while its parent is ended. */
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	touch(4 * MIB, false);
 	if (!pid)
 		_exit(0);

@@ -504,6 +504,8 @@ static bool sleeps_taking(void)
 }
 
 #define LIGHT_ROUNDS	24
+/* Where a worker frees less than that in a second 64 pages twice in it are not little. */
+#define LIGHT_RATE	(15 * (long long)MIB)
 
 /* How often it had to wait for 64 pages, of @batches that it takes each half a second. */
 static double takes(int batches)
@@ -562,6 +564,7 @@ static void test_light(void)
 	int i, err = swap_on();
 	pid_t pid[TAKERS];
 	double little, much;
+	long long rate;
 
 	if (err) {
 		ktap_skip("no swap device: %s", strerror(-err));
@@ -579,8 +582,12 @@ static void test_light(void)
 	little = reported(child(takes_little));
 	ktap_ok(much >= 3, "who takes as much as others waits (%.0f times of %d)",
 		much, LIGHT_ROUNDS);
-	ktap_ok(little >= 0 && little <= much / 3 * 2,
-		"who takes little waits less often (%.0f)", little);
+	rate = cg_key(OURS, "memory.ext.stat", "rate");
+	if (debug_kernel() && rate < LIGHT_RATE)
+		ktap_skip("who takes little: workers free %.1f MiB a second", (double)rate / MIB);
+	else
+		ktap_ok(little >= 0 && little <= much / 3 * 2,
+			"who takes little waits less often (%.0f)", little);
 	ktap_ok(cg_key(OURS, "memory.ext.stat", "spared") > 0,
 		"and is counted as spared (%lld)",
 		cg_key(OURS, "memory.ext.stat", "spared"));
