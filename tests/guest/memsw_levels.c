@@ -516,6 +516,8 @@ static void test_many(void)
 {
 	volatile bool *done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	/* There the kernel needs seconds to tell of one that it kills. */
+	const int patience = slow ? 360 : 60;
 	int i, killed = 0, all = 0;
 	uint64_t from = now_ns();
 	pid_t pid[TASKS];
@@ -525,7 +527,7 @@ static void test_many(void)
 	memsw_fresh(CG, "64M", NULL);
 	for (i = 0; i < TASKS; i++)
 		pid[i] = one_of_many(&done[i]);
-	while (all < TASKS && now_ns() - from < 60 * NSEC) {
+	while (all < TASKS && now_ns() - from < patience * NSEC) {
 		nap_ms(20);
 		all = settled(pid, done, &killed);
 	}
@@ -538,7 +540,7 @@ static void test_many(void)
 		"%d tasks with 4 MiB each, 64 for all: %d are killed, %lld for this, %d have what they want after %.1f s",
 		TASKS, killed, cg_key(CG, STAT, "memsw_oom_kill"), all - killed,
 		seconds);
-	ktap_ok(seconds < 30, "which is soon");
+	ktap_ok(seconds < patience / 2, "which is soon");
 	for (i = 0; i < TASKS; i++)
 		end_task(pid[i]);
 }
@@ -635,7 +637,7 @@ static void test_late(void)
 	gave &= touched == memsw_task->touched;
 	err = kmod_unload("mcx_oom");
 	ktap_ok(!err && gave && i < 600 && touched < 16 * MIB &&
-		left + 16 * (long long)MIB < swapped,
+		swapped - left > 16 * (long long)MIB,
 		"about to have somebody killed at %zu MiB after %.1f s, beside %.1f MiB of swap of which %.1f are freed (%d)",
 		touched / MIB, i / 10.0, (double)swapped / MIB,
 		(double)(swapped - left) / MIB, err);
