@@ -339,7 +339,9 @@ static pid_t exceed(const char *stuck, const char *swap)
 	return pid;
 }
 
-static void exceed_no_more(pid_t pid)
+/* Nor has it a policy. */
+static void exceed_no_more(pid_t pid, struct policy_members_bpf *p,
+			   struct bpf_link *link)
 {
 	end_task(charges);
 	end_task(pid);
@@ -347,6 +349,8 @@ static void exceed_no_more(pid_t pid)
 	cg_write(A, "memory.swap.max", "max");
 	cg_write(CG, "memory.ext.reclaim", "stuck=notify stuck_ms=5000");
 	mcx_unmanage(CG);
+	bpf_link__destroy(link);
+	policy_members_bpf__destroy(p);
 }
 
 /* A policy spares A. */
@@ -371,9 +375,7 @@ static void test_starves(void)
 	ktap_ok(usage <= 24 * (long long)MIB && lives &&
 		!cg_key(CG, "memory.ext.stat", "stuck"),
 		"it is met then (%lld MiB), and nobody is killed", usage >> 20);
-	exceed_no_more(pid);
-	bpf_link__destroy(link);
-	policy_members_bpf__destroy(p);
+	exceed_no_more(pid, p, link);
 }
 
 /* What below_low spares the kernel takes where there is nothing else. */
@@ -392,9 +394,7 @@ static void test_low_gives_way(void)
 		!waitpid(pid, NULL, WNOHANG) && !cg_key(CG, "memory.ext.stat", "stuck_kill"),
 		"below_low keeps no limit from being met (%lld MiB), and the policy stays",
 		cg_number(CG, "memory.current") >> 20);
-	exceed_no_more(pid);
-	bpf_link__destroy(link);
-	policy_members_bpf__destroy(p);
+	exceed_no_more(pid, p, link);
 }
 
 static void test_does_not_starve(void)
@@ -416,9 +416,7 @@ static void test_does_not_starve(void)
 		!cg_key(CG, "memory.ext.stat", "stuck_kill"),
 		"once there is it is, and nobody is killed for that (%lld MiB)",
 		cg_number(CG, "memory.current") >> 20);
-	exceed_no_more(pid);
-	bpf_link__destroy(link);
-	policy_members_bpf__destroy(p);
+	exceed_no_more(pid, p, link);
 }
 
 static void test_limit(void)
