@@ -124,14 +124,20 @@ notrace struct mcx_memcg *mcx_memsw_find(struct page_counter *counter)
 	return mcx_memcg_find(counter);
 }
 
-/* Pages of swap cache that are known. Swap of others may be cached here, too. */
+/* What is left of @counted pages of swap cache. Swap of others may be cached here, too. */
+static notrace unsigned long mcx_memsw_left(struct mcx_memcg *m, long counted,
+					    unsigned long swap)
+{
+	long cached = counted - atomic_long_read(&m->memsw->gone);
+
+	return min_t(unsigned long, max(cached, 0L), swap);
+}
+
+/* Pages of swap cache that are known. */
 static notrace unsigned long mcx_memsw_cached(struct mcx_memcg *m,
 					      unsigned long swap)
 {
-	long cached = READ_ONCE(m->memsw->base) -
-		      atomic_long_read(&m->memsw->gone);
-
-	return min_t(unsigned long, max(cached, 0L), swap);
+	return mcx_memsw_left(m, READ_ONCE(m->memsw->base), swap);
 }
 
 /**
@@ -182,7 +188,7 @@ notrace void mcx_memsw_update(struct mcx_memcg *m)
  */
 notrace void mcx_memsw_heal(struct mcx_memcg *m)
 {
-	unsigned long now = READ_ONCE(m->counter->max), max;
+	unsigned long now = READ_ONCE(m->counter->max), max, user;
 
 	/* Pairs with mcx_memsw_write_max(): the user's is not older than that. */
 	smp_rmb();
@@ -194,8 +200,12 @@ notrace void mcx_memsw_heal(struct mcx_memcg *m)
 	smp_rmb();
 	max = READ_ONCE(m->memsw->max);
 	/* Unless somebody writes it just now. */
-	if (now < max)
-		cmpxchg(&m->counter->max, now, max);
+	if (now >= max || cmpxchg(&m->counter->max, now, max) != now)
+		return;
+	/* It may have been the user who wrote just the same, after @max was read. */
+	user = READ_ONCE(m->memsw->max);
+	if (user != max)
+		cmpxchg(&m->counter->max, max, user);
 }
 
 static unsigned long mcx_memsw_sum(struct mem_cgroup *memcg,
@@ -312,21 +322,26 @@ void mcx_memsw_refresh(struct mcx_memcg *m)
 }
 
 /*
- * What leaves meanwhile is subtracted, whether it was counted or not, where the limit is
- * enforced by that; but not for who is told how much there is. Caller holds @counting.
+ * The kernel adds one CPU to the other, so it is not known of what leaves meanwhile whether
+ * it was counted. If that is so again and again, all of it is subtracted where the limit is
+ * enforced, and none for who is told how much there is. Caller holds @counting.
  */
 static void mcx_memsw_count_cache(struct mcx_memcg *m)
 {
+	long before, gone;
 	unsigned long cached;
-	long gone;
+	int tries = 3;
 
 	WRITE_ONCE(m->memsw->began, m->memsw->began + 1);
 	/* Pairs with mcx_memsw_count(). */
 	smp_mb();
-	gone = atomic_long_read(&m->memsw->gone);
-	cached = mcx_swap_cache(m->memcg);
-	WRITE_ONCE(m->memsw->base, gone + cached);
-	WRITE_ONCE(m->memsw->counted, atomic_long_read(&m->memsw->gone) + cached);
+	do {
+		before = atomic_long_read(&m->memsw->gone);
+		cached = mcx_swap_cache(m->memcg);
+		gone = atomic_long_read(&m->memsw->gone);
+	} while (gone != before && --tries);
+	WRITE_ONCE(m->memsw->base, before + cached);
+	WRITE_ONCE(m->memsw->counted, gone + cached);
 	WRITE_ONCE(m->memsw->counted_at, jiffies);
 }
 
@@ -340,8 +355,7 @@ static void mcx_memsw_count_cache(struct mcx_memcg *m)
 unsigned long mcx_memsw_count(struct mcx_memcg *m)
 {
 	unsigned int began;
-	unsigned long sum;
-	long cached;
+	unsigned long sum, swap;
 
 	/* It never had one, or has none any more. */
 	if (!READ_ONCE(m->memsw->owned))
@@ -355,8 +369,9 @@ unsigned long mcx_memsw_count(struct mcx_memcg *m)
 		mcx_memsw_count_cache(m);
 	mutex_unlock(&m->memsw->counting);
 	mcx_memsw_refresh(m);
-	cached = READ_ONCE(m->memsw->counted) - atomic_long_read(&m->memsw->gone);
-	sum = mcx_memsw_sum(m->memcg, max(cached, 0L));
+	swap = page_counter_read(&m->memcg->swap);
+	sum = mcx_memsw_sum(m->memcg,
+			    mcx_memsw_left(m, READ_ONCE(m->memsw->counted), swap));
 	mcx_memsw_note(m, sum);
 	return sum;
 }
@@ -401,14 +416,18 @@ notrace void mcx_memsw_ask(struct mcx_memcg *m, bool tell)
 	irq_work_queue(&count_kick);
 }
 
-/* So much is in use: is that the most, and does this batch fit? */
-static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum,
-				   unsigned long nr_pages)
+/* Is that the most, and does this batch fit? */
+static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long nr_pages)
 {
-	bool fits = sum + nr_pages <= READ_ONCE(m->memsw->limit);
+	unsigned long memory = page_counter_read(m->counter);
+	unsigned long swap = page_counter_read(&m->memcg->swap);
+	unsigned long sum = memory + swap;
+	bool fits = sum - mcx_memsw_cached(m, swap) + nr_pages <=
+		    READ_ONCE(m->memsw->limit);
 
+	sum -= mcx_memsw_left(m, READ_ONCE(m->memsw->counted), swap);
 	/* It may not below memory.max. */
-	if (page_counter_read(m->counter) + nr_pages <= READ_ONCE(m->counter->max))
+	if (memory + nr_pages <= READ_ONCE(m->counter->max))
 		sum += nr_pages;
 	if (fits && likely(sum <= READ_ONCE(m->memsw->peak)))
 		return;
@@ -429,7 +448,6 @@ static notrace void mcx_memsw_sees(struct mcx_memcg *m, unsigned long sum,
 void notrace mcx_memsw_charge(struct page_counter *counter,
 			      unsigned long nr_pages)
 {
-	unsigned long swap;
 	struct mcx_memcg *m;
 
 	/* The root has no limits. */
@@ -438,9 +456,7 @@ void notrace mcx_memsw_charge(struct page_counter *counter,
 		if (likely(!m) || !mcx_memsw_limited(m))
 			continue;
 		mcx_memsw_update(m);
-		swap = page_counter_read(&m->memcg->swap);
-		mcx_memsw_sees(m, page_counter_read(counter) + swap -
-				  mcx_memsw_cached(m, swap), nr_pages);
+		mcx_memsw_sees(m, nr_pages);
 	}
 }
 

@@ -12,10 +12,11 @@
  * wait for its turn, and looks once more then, but not at swap: so out_of_memory() is sent
  * here, too, if swap that was freed meanwhile made room.
  * Otherwise the charge is tried again as after a kill; now with swap, if it was another
- * limit that binds. That may go on for MCX_AVERT_TIME while nothing is swapped, and for
- * MCX_AVERT_MOST in any case, so that nobody goes round and round where limits bind by
- * turns. What lies MCX_AVERT_APART apart has nothing to do with each other, unless it is one
- * task whose passes take so long: that is no more than that much of it.
+ * limit that binds. Where there is no room that may go on for MCX_AVERT_TIME while nothing
+ * is swapped, and until MCX_AVERT_MOST is spent in any case, so that nobody goes round and
+ * round where limits bind by turns. Between two of them that time is spent, but of one pause
+ * MCX_AVERT_APART at most, as they may have nothing to do with each other; and of one beyond
+ * MCX_AVERT_PASSES, or after a kill for this, nothing.
  *
  * Locking: the callbacks run under RCU. nr_inside counts the tasks sent here, as in
  * throttle.c.
@@ -37,12 +38,12 @@
 #include "memsw_file.h"
 #include "symbols.h"
 
-/* For so long it counts that somebody reclaimed without swapping; many tasks may have. */
-#define MCX_NO_SWAP_TIME	(2 * HZ)
+/* For so long it counts that somebody began a pass in which nothing is swapped. */
+#define MCX_NO_SWAP_TIME	(10 * HZ)
 #define MCX_AVERT_TIME		(2 * HZ)
 #define MCX_AVERT_MOST		(30 * HZ)
 #define MCX_AVERT_APART		(10 * HZ)
-/* No charge has passes that take longer. */
+/* The passes of a charge before it is given up are taken to need no longer. */
 #define MCX_AVERT_PASSES	(60 * HZ)
 
 static bool draining;
@@ -64,12 +65,29 @@ static unsigned long mcx_oom_kills(struct mem_cgroup *memcg)
 	return atomic_long_read(&memcg->memory_events[MEMCG_OOM_KILL]);
 }
 
-/* Does such a batch fit, by what is known at once? */
-static bool mcx_memsw_fits(struct mcx_memcg *m, int order)
+/* What memory.max has to be by now. Under RCU. */
+static notrace void mcx_memsw_correct(struct mcx_memcg *m)
 {
-	mcx_memsw_refresh(m);
+	mcx_memsw_heal(m);
+	mcx_memsw_update(m);
+}
+
+/* Does such a batch fit, by what is known at once? Under RCU. */
+static notrace bool mcx_memsw_fits_rcu(struct mcx_memcg *m, int order)
+{
+	mcx_memsw_correct(m);
 	return page_counter_read(m->counter) + (1UL << order) <=
 	       READ_ONCE(m->counter->max);
+}
+
+static bool mcx_memsw_fits(struct mcx_memcg *m, int order)
+{
+	bool fits;
+
+	rcu_read_lock();
+	fits = mcx_memsw_fits_rcu(m, order);
+	rcu_read_unlock();
+	return fits;
 }
 
 /*
@@ -83,6 +101,7 @@ static bool mcx_memsw_killed(struct mcx_memcg *m, int order)
 		return true;
 	/* Pairs with mcx_memsw_kill(). */
 	smp_rmb();
+	mcx_memsw_refresh(m);
 	/* Where nobody could be killed there may be room for this one. */
 	return READ_ONCE(m->memsw->killed) || mcx_memsw_fits(m, order);
 }
@@ -113,6 +132,8 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	kills = mcx_oom_kills(m->memcg);
 	ret = static_call(mcx_out_of_memory)(m->memcg, gfp_mask, order);
 	kills = mcx_oom_kills(m->memcg) - kills;
+	if (kills)
+		WRITE_ONCE(m->memsw->averted.at, 0);
 	WRITE_ONCE(m->memsw->killed, ret);
 	/* Pairs with mcx_memsw_killed(). */
 	smp_store_release(&m->memsw->killer, NULL);
@@ -128,21 +149,20 @@ bool mcx_memsw_kill(struct mcx_memcg *m, gfp_t gfp_mask, int order)
 	return ret;
 }
 
-/* May the killer be kept off once more? Two at once may count for one. */
+/* May the killer be kept off once more? Two at once may count for one, or for three. */
 static bool mcx_memsw_averts(struct mcx_memcg *m)
 {
 	struct mcx_averted *a = &m->memsw->averted;
-	unsigned long now = jiffies, last = READ_ONCE(a->at), gap = now - last;
+	/* In that order: others write it meanwhile. */
+	unsigned long last = READ_ONCE(a->at), now = jiffies, gap = now - last;
 	unsigned long swap = page_counter_read(&m->memcg->swap), spent = 0;
 
-	if (last && gap <= (READ_ONCE(a->task) == current ? MCX_AVERT_PASSES :
-							    MCX_AVERT_APART))
+	if (last && gap <= MCX_AVERT_PASSES)
 		spent = READ_ONCE(a->spent) + min(gap, MCX_AVERT_APART);
 	if (!last || gap > MCX_AVERT_TIME || swap != READ_ONCE(a->swap))
 		WRITE_ONCE(a->from, now);
 	WRITE_ONCE(a->spent, spent);
 	WRITE_ONCE(a->swap, swap);
-	WRITE_ONCE(a->task, current);
 	if (time_after(now, READ_ONCE(a->from) + MCX_AVERT_TIME) ||
 	    spent > MCX_AVERT_MOST) {
 		/* Once; then it begins again. */
@@ -166,7 +186,8 @@ static noinline bool mcx_memsw_oom(struct mem_cgroup *memcg, gfp_t gfp_mask,
 	} else if (m && READ_ONCE(m->memsw->owned)) {
 		full = mcx_memsw_count(m) + (1UL << order) >
 		       READ_ONCE(m->memsw->limit);
-		if ((full && mcx_memsw_binds(m)) || !mcx_memsw_averts(m))
+		if ((full && mcx_memsw_binds(m)) ||
+		    (!mcx_memsw_fits(m, order) && !mcx_memsw_averts(m)))
 			ret = mcx_memsw_kill(m, gfp_mask, order);
 	}
 	if (m)
@@ -262,8 +283,7 @@ static notrace unsigned long mcx_memsw_route_oom(struct mem_cgroup *memcg)
 
 	if (!m || READ_ONCE(m->memsw->killer) == current)
 		return 0;
-	mcx_memsw_heal(m);
-	mcx_memsw_update(m);
+	mcx_memsw_correct(m);
 	return mcx_memsw_binds(m) || !mcx_memsw_swapped(m) ?
 	       (unsigned long)mcx_memsw_oom : 0;
 }
@@ -273,12 +293,8 @@ static notrace unsigned long mcx_memsw_route_kill(struct oom_control *oc)
 {
 	struct mcx_memcg *m = mcx_memsw_owned(oc->memcg);
 
-	if (!m)
-		return 0;
-	mcx_memsw_heal(m);
-	mcx_memsw_update(m);
-	return page_counter_read(m->counter) + (1UL << oc->order) <=
-	       READ_ONCE(m->counter->max) ? (unsigned long)mcx_memsw_has_room : 0;
+	return m && mcx_memsw_fits_rcu(m, oc->order) ?
+	       (unsigned long)mcx_memsw_has_room : 0;
 }
 
 /* Where a call goes that needs somebody to look into it; 0: where it was going. */

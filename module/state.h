@@ -392,17 +392,15 @@ struct mcx_budget {
 /**
  * struct mcx_averted - kills that were averted for a while; see memsw_hook.c
  * @at: jiffies of the last; 0: none, or it was not averted any longer
- * @spent: jiffies since the first of those that belong together
+ * @spent: jiffies between those that belong together, of each pause MCX_AVERT_APART at most
  * @from: jiffies of the first with @swap
  * @swap: pages in swap at the last
- * @task: whose charge the last was; never followed
  */
 struct mcx_averted {
 	unsigned long at;
 	unsigned long spent;
 	unsigned long from;
 	unsigned long swap;
-	struct task_struct *task;
 };
 
 /**

@@ -3,9 +3,9 @@
  * memsw_levels: a limit for memory and swap together beside other limits, other cgroups
  * and other reclaim.
  *
- * Limits above each other, a memory.max that may be overrun, huge pages, memory that is
- * short everywhere, charges that nobody else has a CPU to look after, and room that comes
- * late; and who may set a limit.
+ * Limits above each other, a memory.max that may be overrun, or binds itself a moment
+ * later, huge pages, memory that is short everywhere, charges that nobody else has a CPU to
+ * look after, and room that comes late; and who may set a limit.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -650,6 +650,36 @@ static void test_late(void)
 	end_task(has);
 }
 
+/*
+ * It is memory.max that binds by now; but that somebody reclaimed without swapping is not
+ * long ago, and may have been for this. So nobody is killed at once; and soon all the same.
+ */
+static void test_turns(void)
+{
+	struct memsw_seen first, then;
+	double seconds;
+	uint64_t from;
+	bool killed;
+
+	remove_all();
+	memsw_fresh(CG, "32M", NULL);
+	cg_write(CG, "memory.swap.max", "0");
+	first = memsw_overfill(CG, CG, 40);
+	killed = memsw_killed_at(&first, 24, 33);
+	cg_write(CG, "memory.max", "16M");
+	from = now_ns();
+	then = memsw_overfill(CG, CG, 20);
+	seconds = (now_ns() - from) / 1e9;
+	ktap_ok(killed && memsw_killed(&then) &&
+		memsw_task->touched <= 17 * MIB && oom(CG) == 1 &&
+		cg_key(CG, "memory.events", "oom_kill") == 2,
+		"killed for memory and swap, then for memory.max at %zu MiB of 16 (%lld, %lld)",
+		memsw_task->touched / MIB, oom(CG),
+		cg_key(CG, "memory.events", "oom_kill"));
+	ktap_ok(seconds >= 1.5 && seconds < (slow ? 30 : 8),
+		"which took %.1f s, as it was tried with swap first", seconds);
+}
+
 int main(void)
 {
 	ktap_start();
@@ -672,6 +702,7 @@ int main(void)
 	test_many();
 	test_full();
 	test_late();
+	test_turns();
 	remove_all();
 	cg_remove(TOP "/other");
 	cg_remove(TOP);

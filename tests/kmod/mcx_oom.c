@@ -12,7 +12,7 @@
 #include <linux/static_call.h>
 
 /* So long at most. */
-#define MOST	(120 * HZ)
+#define MOST	(240 * HZ)
 
 static unsigned long no_lookup(const char *name)
 {
