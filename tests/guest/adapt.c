@@ -219,8 +219,12 @@ static void headroom_follows_burst(void)
 	ktap_ok(small->headroom * 1.5 <= large->headroom,
 		"tasks that take 2 MiB at once need more: %.2f MiB",
 		large->headroom / MIB);
-	ktap_ok(!small->max_events && !large->max_events,
-		"and memory.max was never met (%lld, %lld)",
+	/*
+	 * What is learnt is the largest that was seen, and half of that: all four may take
+	 * theirs at the same time once, which is 8 MiB, and is known from then on.
+	 */
+	ktap_ok(!small->max_events && large->max_events <= 1,
+		"and memory.max was met never, and once at most (%lld, %lld)",
 		small->max_events, large->max_events);
 }
 
