@@ -791,20 +791,27 @@ static void bar_over(void)
 	print_bar(&b, "samples above 20 ms, per 10,000");
 }
 
+/*
+ * The lower end of the interval decides; or the ratio, as of the tails, by what stock's own
+ * runs differ. Of two that do the same that end lies below stock's own every other time.
+ */
 static void bar_rates(void)
 {
 	double itself = fmin(figures[STOCK_HIGH].rate_ci.low,
 			     figures[STOCK_MAX].rate_ci.low);
-	double allowed = fmin(.95, itself);
 	struct bar b = { 0 };
 	int i;
 
-	snprintf(b.allowed, sizeof(b.allowed), "at least %.2f (0.95, A/A %.2f)",
-		 allowed, itself);
-	for (i = EXT_HIGH; i < JUDGED; i++)
-		judge(&b, i, figures[i].rate_ci.low >= allowed, "%.2f",
-		      figures[i].rate_ci.low);
-	print_bar(&b, "writers' bytes to stock, lower end of the interval");
+	snprintf(b.allowed, sizeof(b.allowed),
+		 "from 0.95 on, or itself at least %.2f (A/A)", itself);
+	for (i = EXT_HIGH; i < JUDGED; i++) {
+		const struct figures *f = &figures[i];
+
+		judge(&b, i, f->rate_ci.low >= .95 || f->rate >= itself,
+		      "%.2f [%.2f, %.2f]", f->rate, f->rate_ci.low,
+		      f->rate_ci.high);
+	}
+	print_bar(&b, "writers' bytes to stock [95 %]");
 }
 
 static void bar_limits(void)
