@@ -12,6 +12,11 @@
  *
  * A cell is many short repeats of one charge batch or a few, of which the middle
  * half is averaged (libcount.h). Cells alternate.
+ *
+ * That average moves with what the page allocator and the LRU lists happen to do, by
+ * up to an instruction on 7.3; the fastest repeat does not there, but on 6.12, where
+ * few are that fast. Each repeat has its charge batches, so that a hook shows in both:
+ * what shows in one of them only is none.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -59,6 +64,14 @@ struct op {
 	bool bench;			/* not in the short form */
 	double cost[STATES];		/* per operation, mean of the rounds */
 	double seen[STATES][MAX_ROUNDS];
+	double least[STATES];		/* the fastest repeat of all rounds */
+	double fastest[STATES][MAX_ROUNDS];
+};
+
+/* Per operation, of one cell. */
+struct sample {
+	double cost;
+	double least;
 };
 
 static struct options {
@@ -210,17 +223,19 @@ static bool wanted(const struct op *op)
 	return !op->bench || opt.bench;
 }
 
-/* Per operation. */
-static double measure(const struct op *op)
+static struct sample measure(const struct op *op)
 {
 	static uint64_t v[MAX_REPEATS];
+	struct sample s;
 	int i;
 
 	for (i = 0; i < 8; i++)
 		op->once();	/* settle caches and per-CPU lists */
 	for (i = 0; i < opt.repeats; i++)
 		v[i] = op->once();
-	return middle_mean(v, opt.repeats) / op->n;
+	s.cost = middle_mean(v, opt.repeats) / op->n;
+	s.least = (double)v[0] / op->n;		/* they are in order now */
+	return s;
 }
 
 /*
@@ -236,29 +251,39 @@ struct hello {
 	bool huge;
 };
 
-static double ask_worker(int i)
+static struct sample ask_worker(int i)
 {
-	double cost;
+	struct sample s;
 
 	if (write(ask[1], &i, sizeof(i)) != sizeof(i) ||
-	    read(answer[0], &cost, sizeof(cost)) != sizeof(cost)) {
+	    read(answer[0], &s, sizeof(s)) != sizeof(s)) {
 		ktap_ok(false, "the measuring process died");
 		exit(ktap_end());
 	}
-	return cost;
+	return s;
+}
+
+static void note_sample(struct op *op, enum state state, int round,
+			const struct sample *s)
+{
+	op->seen[state][round] = s->cost;
+	op->cost[state] += s->cost / opt.rounds;
+	op->fastest[state][round] = s->least;
+	if (!round || s->least < op->least[state])
+		op->least[state] = s->least;
 }
 
 static void measure_all(enum state state, int round)
 {
+	struct sample s;
 	struct op *op;
 
 	for (op = ops; op < ops + OPS; op++) {
-		double cost = wanted(op) ? ask_worker(op - ops) : 0;
-
-		if (round < 0)
+		if (!wanted(op))
 			continue;
-		op->seen[state][round] = cost;
-		op->cost[state] += op->seen[state][round] / opt.rounds;
+		s = ask_worker(op - ops);
+		if (round >= 0)
+			note_sample(op, state, round, &s);
 	}
 }
 
@@ -409,25 +434,30 @@ static void report(const struct op *op)
 
 	for (s = 0; s < STATES; s++)
 		if (op->cost[s])
-			ktap_note("M6 op=\"%s\" state=\"%s\" instructions=%.2f difference=%+.2f percent=%+.3f spread=%.2f",
+			ktap_note("M6 op=\"%s\" state=\"%s\" instructions=%.2f difference=%+.2f percent=%+.3f spread=%.2f least=%.2f",
 				  op->name, state_names[s], op->cost[s],
 				  op->cost[s] - none,
 				  (op->cost[s] - none) / none * 100,
-				  spread(op, s));
+				  spread(op, s), op->least[s]);
 }
 
 /* Between any two rounds without the module. */
-static double own_spread(const struct op *op)
+static double without(const double seen[STATES][MAX_ROUNDS])
 {
-	double lo = op->seen[NONE][0], hi = lo, v;
+	double lo = seen[NONE][0], hi = lo, v;
 	int i;
 
 	for (i = 0; i < 2 * opt.rounds; i++) {
-		v = op->seen[i % 2 ? NONE_AGAIN : NONE][i / 2];
+		v = seen[i % 2 ? NONE_AGAIN : NONE][i / 2];
 		lo = fmin(lo, v);
 		hi = fmax(hi, v);
 	}
 	return hi - lo;
+}
+
+static double own_spread(const struct op *op)
+{
+	return without(op->seen);
 }
 
 /* Or nothing is measured. */
@@ -440,16 +470,31 @@ static void check_reference(const struct op *op)
 		op->name, itself, bar);
 }
 
+static double difference(const struct op *op, enum state state)
+{
+	return op->cost[state] - op->cost[NONE];
+}
+
+static double fastest_difference(const struct op *op, enum state state)
+{
+	return op->least[state] - op->least[NONE];
+}
+
+/* 0 is what cannot be told from what the reference differs by from itself. */
+static bool is_zero(const struct op *op, enum state state)
+{
+	return fabs(difference(op, state)) <= fmax(IDLE_BAR, own_spread(op)) ||
+	       fabs(fastest_difference(op, state)) <=
+	       fmax(IDLE_BAR, without(op->fastest));
+}
+
 static void check_zero(const struct op *op, enum state state)
 {
-	double diff = op->cost[state] - op->cost[NONE];
-	/* What the reference shows against itself, if that is wider. */
-	double self = own_spread(op);
-	double bar = fmax(IDLE_BAR, self);
-
-	ktap_ok(fabs(diff) <= bar,
-		"%s: %s costs %+.2f instructions; allowed %.2f (bar %.1f, reference against itself %.2f)",
-		op->name, state_names[state], diff, bar, IDLE_BAR, self);
+	ktap_ok(is_zero(op, state),
+		"%s: %s costs %+.2f instructions in the mean, the fastest %+.2f; allowed in one of them %.1f, or what the reference shows against itself, %.2f and %.2f",
+		op->name, state_names[state], difference(op, state),
+		fastest_difference(op, state), IDLE_BAR, own_spread(op),
+		without(op->fastest));
 }
 
 static void check_policy(const struct op *op)
@@ -466,11 +511,6 @@ static void check_policy(const struct op *op)
 }
 
 /* The report of make bench from here on. */
-static double difference(const struct op *op, enum state state)
-{
-	return op->cost[state] - op->cost[NONE];
-}
-
 static double percent(const struct op *op, enum state state)
 {
 	return difference(op, state) / op->cost[NONE] * 100;
@@ -482,19 +522,19 @@ static void report_costs(void)
 	int s;
 
 	bench_md("%s", "");
-	bench_md("Instructions; differences to none.");
+	bench_md("Instructions in the mean; differences to none. Fastest: between the fastest repeats of two rounds.");
 	bench_md("%s", "");
-	bench_md("| operation | none | none again | idle | built-in, managed | no-op policy | disabled again | spread of none |");
-	bench_md("| --- | --: | --: | --: | --: | --: | --: | --: |");
+	bench_md("| operation | none | none again | idle | built-in, managed | no-op policy | disabled again | spread of none | fastest |");
+	bench_md("| --- | --: | --: | --: | --: | --: | --: | --: | --: |");
 	for (op = ops; op < ops + OPS; op++) {
 		if (!wanted(op))
 			continue;
-		bench_md("| %s | %.2f | %+.2f | %+.2f | %+.2f (%+.3f %%) | %+.2f (%+.3f %%) | %+.2f | %.2f |",
+		bench_md("| %s | %.2f | %+.2f | %+.2f | %+.2f (%+.3f %%) | %+.2f (%+.3f %%) | %+.2f | %.2f | %.2f |",
 			 op->name, op->cost[NONE], difference(op, NONE_AGAIN),
 			 difference(op, IDLE), difference(op, MANAGED),
 			 percent(op, MANAGED), difference(op, POLICY),
 			 percent(op, POLICY), difference(op, AFTER),
-			 own_spread(op));
+			 own_spread(op), without(op->fastest));
 		bench_data("ops", "\"%s\" %.4f %.4f %.4f %.4f %.4f", op->name,
 			   percent(op, NONE_AGAIN), percent(op, IDLE),
 			   percent(op, MANAGED), percent(op, POLICY),
@@ -507,15 +547,13 @@ static void report_costs(void)
 			 state_names[s], difference(&ops[0], s) * 64);
 }
 
-/* 0 is what cannot be told from what the reference differs by from itself. */
 static const char *zero_verdict(const struct op *op, enum state state)
 {
-	double diff = fabs(difference(op, state));
-
-	if (diff <= IDLE_BAR)
+	if (fabs(difference(op, state)) <= IDLE_BAR ||
+	    fabs(fastest_difference(op, state)) <= IDLE_BAR)
 		return "pass";
-	return diff <= own_spread(op) ?
-		"pass (within the spread of none)" : "**fail**";
+	return is_zero(op, state) ? "pass (within the spread of none)" :
+				    "**fail**";
 }
 
 static void report_bars(void)
@@ -523,21 +561,26 @@ static void report_bars(void)
 	const struct op *op;
 
 	bench_md("%s", "");
+	bench_md("Idle and disabled again: instructions in the mean, and of the fastest repeat; one of them is to be 0.");
+	bench_md("%s", "");
 	bench_md("| operation | idle, allowed 0.2 | disabled again, allowed 0.2 | managed, allowed 0.1 %% | no-op policy, allowed 0.5 %% |");
 	bench_md("| --- | --- | --- | --- | --- |");
 	for (op = ops; op < ops + OPS; op++) {
 		if (!wanted(op))
 			continue;
 		if (!op->charges) {
-			bench_md("| %s | %+.2f %s | %+.2f %s | | |", op->name,
-				 difference(op, IDLE), zero_verdict(op, IDLE),
-				 difference(op, AFTER),
+			bench_md("| %s | %+.2f, %+.2f %s | %+.2f, %+.2f %s | | |",
+				 op->name, difference(op, IDLE),
+				 fastest_difference(op, IDLE),
+				 zero_verdict(op, IDLE), difference(op, AFTER),
+				 fastest_difference(op, AFTER),
 				 zero_verdict(op, AFTER));
 			continue;
 		}
-		bench_md("| %s | %+.2f %s | %+.2f %s | %+.3f %% %s | %+.3f %% %s |",
+		bench_md("| %s | %+.2f, %+.2f %s | %+.2f, %+.2f %s | %+.3f %% %s | %+.3f %% %s |",
 			 op->name, difference(op, IDLE),
-			 zero_verdict(op, IDLE), difference(op, AFTER),
+			 fastest_difference(op, IDLE), zero_verdict(op, IDLE),
+			 difference(op, AFTER), fastest_difference(op, AFTER),
 			 zero_verdict(op, AFTER), percent(op, MANAGED),
 			 percent(op, MANAGED) <= MANAGED_BAR ? "pass" :
 							       "**fail**",
@@ -644,7 +687,7 @@ static int prepare_worker(void)
 static void worker(void)
 {
 	struct hello hello = { 0 };
-	double cost;
+	struct sample s;
 	int i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -653,8 +696,8 @@ static void worker(void)
 	if (write(answer[1], &hello, sizeof(hello)) != sizeof(hello))
 		_exit(1);
 	while (read(ask[0], &i, sizeof(i)) == sizeof(i)) {
-		cost = measure(&ops[i]);
-		if (write(answer[1], &cost, sizeof(cost)) != sizeof(cost))
+		s = measure(&ops[i]);
+		if (write(answer[1], &s, sizeof(s)) != sizeof(s))
 			break;
 	}
 	_exit(0);
