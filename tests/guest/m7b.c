@@ -9,6 +9,11 @@
  * is all that both take, for each page reclaimed. Cells alternate in one boot:
  * stock, memcg_ext, stock again.
  *
+ * Read-ahead decides how much of a small cgroup is on its way to be read, and where
+ * that is most of it pages go before anybody has read them. So speed is told with
+ * the kernel's default (128 KiB), and with what the machine has, if that is other;
+ * there for stock with the limit where memcg_ext held usage, too.
+ *
  * CPUs that a cell has too many are taken away. Where there are more than this
  * machine really has (-H), no speed is told, but who took part and what share
  * each had. Without -B only that is judged, with all CPUs.
@@ -25,6 +30,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,16 +39,17 @@
 #include "libbench.h"
 
 #define CG		"mcx-test-m7b"
-#define LIMIT		"64M"
-#define SPAN		(128 * MIB)	/* of each reader's file */
 #define READ_SIZE	(64UL << 10)
 #define MAX_CPUS	16
 #define MAX_ROUNDS	16
 #define SETTLE_MS	2000
+#define USAGES		25	/* samples of usage in a cell */
 #define WORKERS		"/sys/kernel/debug/memcg_ext/workers"
 #define FAIR_BAR	0.25	/* of an even share, for who has least */
+#define READ_AHEAD	128	/* KiB; VM_READAHEAD_PAGES */
 
-enum mode { STOCK, EXT, STOCK_AGAIN, MODES };
+/* HELD: stock, its limit where EXT held usage in the last round. */
+enum mode { STOCK, EXT, HELD, STOCK_AGAIN, MODES };
 
 struct reader {
 	volatile uint64_t pages;
@@ -73,6 +81,8 @@ struct shares {
 
 struct result {
 	double rate;		/* pages reclaimed a second */
+	double read;		/* pages read a second */
+	double usage;		/* bytes */
 	double usec;		/* CPU time of a page */
 	double kthreads;	/* of that */
 	struct shares readers;
@@ -85,11 +95,15 @@ struct result {
 struct cell {
 	int cpus;
 	int readers;
+	int limit;		/* MiB */
+	int read_ahead;		/* KiB; 0: as the machine has it */
 	struct result result[MODES][MAX_ROUNDS];
 };
 
 static struct cell cells[] = {
-	{ 2, 1 }, { 2, 2 }, { 4, 4 }, { 8, 8 }, { 16, 16 },
+	{ 2, 1, 64, READ_AHEAD }, { 2, 2, 64, READ_AHEAD },
+	{ 2, 1, 64 }, { 2, 2, 64 }, { 2, 2, 192 },
+	{ 4, 4, 64 }, { 8, 8, 64 }, { 16, 16, 64 },
 };
 
 #define CELLS	(sizeof(cells) / sizeof(*cells))
@@ -104,6 +118,8 @@ static struct options {
 static struct reader *readers;	/* shared */
 static pid_t pids[MAX_CPUS];
 static int all_cpus;
+static char read_ahead_file[64];
+static int own_read_ahead;	/* KiB */
 
 static void set_online(int cpus)
 {
@@ -132,13 +148,13 @@ static void on_cpu(int cpu)
 		_exit(1);
 }
 
-static void read_on(struct reader *r, int fd)
+static void read_on(struct reader *r, int fd, off_t size)
 {
 	static char buf[READ_SIZE];
 	uint64_t from, took;
 	off_t at = 0;
 
-	for (;; at = (at + READ_SIZE) % SPAN) {
+	for (;; at = (at + READ_SIZE) % size) {
 		from = now_ns();
 		if (pread(fd, buf, READ_SIZE, at) != READ_SIZE)
 			_exit(1);
@@ -150,8 +166,10 @@ static void read_on(struct reader *r, int fd)
 	}
 }
 
-static pid_t start_reader(int i)
+/* Its file is twice as large as the limit. */
+static pid_t start_reader(const struct cell *c, int i)
 {
+	off_t size = 2 * c->limit * MIB;
 	char path[64];
 	pid_t pid = fork();
 	int fd;
@@ -161,10 +179,10 @@ static pid_t start_reader(int i)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(path, sizeof(path), "/scratch/m7b.%d", i);
 	fd = open(path, O_RDWR | O_CREAT, 0600);
-	if (fd < 0 || unlink(path) || ftruncate(fd, SPAN) || cg_enter(CG))
+	if (fd < 0 || unlink(path) || ftruncate(fd, size) || cg_enter(CG))
 		_exit(1);
 	on_cpu(i);
-	read_on(&readers[i], fd);
+	read_on(&readers[i], fd, size);
 	_exit(0);
 }
 
@@ -252,6 +270,7 @@ static void differ(const struct cell *c, struct result *r,
 	r->spare_passes = b->spare_passes - a->spare_passes;
 	for (i = 0; i < c->cpus; i++) {
 		read[i] = b->read[i] - a->read[i];
+		r->read += read[i] * NSEC / (b->at - a->at);
 		freed[i] = b->workers[i].pages - a->workers[i].pages;
 		r->took_part += freed[i] > 0;
 	}
@@ -261,12 +280,37 @@ static void differ(const struct cell *c, struct result *r,
 		r->longest = fmax(r->longest, readers[i].longest / 1e6);
 }
 
-static int setup(enum mode m)
+/* Of files that are opened from now on. */
+static int set_read_ahead(int kib)
 {
-	int err = cg_create(CG);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", kib ? kib : own_read_ahead);
+	return write_file(read_ahead_file, text);
+}
+
+static int set_limit(const struct cell *c, enum mode m, int round)
+{
+	double limit = c->limit * MIB;
+	char text[32];
+
+	/* Backwards this one comes before memcg_ext. */
+	if (m == HELD)
+		limit = c->result[EXT][round - round % 2].usage;
+	if (!limit)
+		return -ENODATA;
+	snprintf(text, sizeof(text), "%.0f", limit);
+	return cg_write(CG, "memory.max", text);
+}
+
+static int setup(const struct cell *c, enum mode m, int round)
+{
+	int err = set_read_ahead(c->read_ahead);
 
 	if (!err)
-		err = cg_write(CG, "memory.max", LIMIT);
+		err = cg_create(CG);
+	if (!err)
+		err = set_limit(c, m, round);
 	if (!err && m == EXT)
 		err = mcx_load();
 	if (!err && m == EXT)
@@ -278,6 +322,7 @@ static int teardown(void)
 {
 	int err = mcx_unload();
 
+	set_read_ahead(0);
 	return cg_remove(CG) ?: err;
 }
 
@@ -293,34 +338,55 @@ static void load_on(const struct cell *c, struct result *r)
 	int i;
 
 	for (i = 0; i < c->readers; i++)
-		pids[i] = start_reader(i);
+		pids[i] = start_reader(c, i);
 	nap_ms(SETTLE_MS);
 	for (i = 0; i < c->readers; i++)
 		readers[i].longest = 0;
 	take(&a);
-	nap_ms(window_ms(c));
+	for (i = 0; i < USAGES; i++) {
+		nap_ms(window_ms(c) / USAGES);
+		r->usage += (double)cg_number(CG, "memory.current") / USAGES;
+	}
 	take(&b);
 	differ(c, r, &a, &b);
 	stop_readers(c->readers);
 }
 
-static void run(const struct cell *c, enum mode m, struct result *r)
+static int read_ahead(const struct cell *c)
 {
-	static const char *const names[] = { "stock", "memcg_ext", "again" };
-	int err = setup(m);
+	return c->read_ahead ? c->read_ahead : own_read_ahead;
+}
 
-	memset(r, 0, sizeof(*r));
+static void run(struct cell *c, enum mode m, int round)
+{
+	static const char *const names[] = {
+		"stock", "memcg_ext", "held", "again",
+	};
+	struct result *r = &c->result[m][round];
+	int err = setup(c, m, round);
+
 	if (!err)
 		load_on(c, r);
 	err = teardown() ?: err;
 	if (err)
 		ktap_ok(false, "%d CPUs, %s: %s", c->cpus, names[m],
 			strerror(-err));
-	ktap_note("M7b cpus=%d readers=%d mode=%s pages_s=%.0f usec_page=%.3f kthread_usec=%.3f readers_least=%.2f readers_most=%.2f workers=%d workers_least=%.2f workers_most=%.2f spare_passes=%.0f longest_ms=%.1f",
-		  c->cpus, c->readers, names[m], r->rate, r->usec, r->kthreads,
+	ktap_note("M7b cpus=%d readers=%d limit=%d read_ahead=%d mode=%s usage_mib=%.1f read_s=%.0f pages_s=%.0f usec_page=%.3f kthread_usec=%.3f readers_least=%.2f readers_most=%.2f workers=%d workers_least=%.2f workers_most=%.2f spare_passes=%.0f longest_ms=%.1f",
+		  c->cpus, c->readers, c->limit, read_ahead(c), names[m],
+		  r->usage / MIB, r->read, r->rate, r->usec, r->kthreads,
 		  r->readers.least, r->readers.most, r->took_part,
 		  r->workers.least, r->workers.most, r->spare_passes,
 		  r->longest);
+}
+
+static bool has_speed(const struct cell *c)
+{
+	return opt.bench && (!opt.real || c->cpus <= opt.real);
+}
+
+static bool has_held(const struct cell *c)
+{
+	return has_speed(c) && !c->read_ahead;
 }
 
 /* Every other round backwards. */
@@ -332,18 +398,18 @@ static void run_cell(struct cell *c)
 	for (round = 0; round < opt.rounds; round++)
 		for (i = 0; i < MODES; i++) {
 			m = round % 2 ? MODES - 1 - i : i;
-			run(c, m, &c->result[m][round]);
+			if (m != HELD || has_held(c))
+				run(c, m, round);
 		}
 }
 
 static bool told(const struct cell *c)
 {
+	/* Not twice the same. */
+	if (c->read_ahead &&
+	    (!has_speed(c) || c->read_ahead == own_read_ahead))
+		return false;
 	return c->cpus <= all_cpus && (opt.bench || c->cpus == all_cpus);
-}
-
-static bool has_speed(const struct cell *c)
-{
-	return !opt.real || c->cpus <= opt.real;
 }
 
 /* The same figure of all rounds of a mode. */
@@ -411,19 +477,40 @@ static void report_ratio(const struct cell *c, const char *what, size_t offset,
 			 const char *unit, int digits)
 {
 	double stock[MAX_ROUNDS] = { 0 }, ext[MAX_ROUNDS] = { 0 };
-	double again[MAX_ROUNDS] = { 0 };
+	double again[MAX_ROUNDS] = { 0 }, held[MAX_ROUNDS] = { 0 };
 	struct interval i, self;
+	char text[32] = "";
 	int n = rounds_of(c, STOCK, offset, stock);
 
 	rounds_of(c, STOCK_AGAIN, offset, again);
 	rounds_of(c, EXT, offset, ext);
+	rounds_of(c, HELD, offset, held);
+	if (has_held(c))
+		snprintf(text, sizeof(text), "%.*f", digits, mean(held, n));
 	i = bench_mean_ratio(ext, n, stock, n);
 	self = bench_mean_ratio(again, n, stock, n);
-	bench_md("| %d | %d | %s | %.*f %s | %.*f | %.*f | %.2f | %.2f to %.2f | %.2f to %.2f |",
-		 c->cpus, c->readers, what, digits, mean(stock, n), unit,
-		 digits, mean(again, n), digits, mean(ext, n),
-		 mean(ext, n) / mean(stock, n), i.low, i.high, self.low,
-		 self.high);
+	bench_md("| %d | %d | %d MiB | %d KiB | %s | %.*f %s | %.*f | %.*f | %.2f | %.2f to %.2f | %.2f to %.2f | %s |",
+		 c->cpus, c->readers, c->limit, read_ahead(c), what, digits,
+		 mean(stock, n), unit, digits, mean(again, n), digits,
+		 mean(ext, n), mean(ext, n) / mean(stock, n), i.low, i.high,
+		 self.low, self.high, text);
+}
+
+static void report_usage(const struct cell *c)
+{
+	double usage[MODES] = { 0 }, v[MAX_ROUNDS] = { 0 };
+	char text[32] = "";
+	int m, n;
+
+	for (m = 0; m < MODES; m++) {
+		n = ROUNDS_OF(c, m, usage, v);
+		usage[m] = mean(v, n) / MIB;
+	}
+	if (has_held(c))
+		snprintf(text, sizeof(text), "%.1f", usage[HELD]);
+	bench_md("| %d | %d | %d MiB | %d KiB | usage | %.1f MiB | %.1f | %.1f | | | | %s |",
+		 c->cpus, c->readers, c->limit, read_ahead(c), usage[STOCK],
+		 usage[STOCK_AGAIN], usage[EXT], text);
 }
 
 static void report_speed(void)
@@ -432,21 +519,24 @@ static void report_speed(void)
 	double v[MAX_ROUNDS] = { 0 };
 	int n;
 
-	bench_md("Reclaim of one cgroup of %s. CPU time: of the readers and the workers together, for a page reclaimed; the readers' own work is in it, in all cells.",
-		 LIMIT);
+	bench_md("Reclaim of one cgroup. CPU time: of the readers and the workers together, for a page reclaimed; the readers' own work is in it, in all cells. Held: stock, with the limit where built-in held usage.");
 	bench_md("%s", "");
-	bench_md("| vCPUs | allocating | | stock | stock again | built-in | ratio to stock | 95 %% | stock against itself, 95 %% |");
-	bench_md("| --: | --: | --- | --: | --: | --: | --: | --: | --: |");
+	bench_md("| vCPUs | allocating | limit | read-ahead | | stock | stock again | built-in | ratio to stock | 95 %% | stock against itself, 95 %% | held |");
+	bench_md("| --: | --: | --: | --: | --- | --: | --: | --: | --: | --: | --: | --: |");
 	for (c = cells; c < cells + CELLS; c++) {
 		if (!told(c) || !has_speed(c))
 			continue;
 		report_ratio(c, "pages reclaimed", offsetof(struct result, rate),
 			     "/s", 0);
+		report_ratio(c, "pages read", offsetof(struct result, read),
+			     "/s", 0);
 		report_ratio(c, "CPU time of a page",
 			     offsetof(struct result, usec), "us", 2);
 		n = ROUNDS_OF(c, EXT, kthreads, v);
-		bench_md("| %d | %d | of it the workers' | | | %.2f | | | |",
-			 c->cpus, c->readers, mean(v, n));
+		bench_md("| %d | %d | %d MiB | %d KiB | of it the workers' | | | %.2f | | | | |",
+			 c->cpus, c->readers, c->limit, read_ahead(c),
+			 mean(v, n));
+		report_usage(c);
 	}
 	bench_md("%s", "");
 }
@@ -461,7 +551,7 @@ static void report_shares(void)
 	bench_md("| vCPUs | allocating | workers that took part | share of a worker | share of a reader | the same, stock | longest read | the same, stock | verdict |");
 	bench_md("| --: | --: | --: | --: | --: | --: | --: | --: | --- |");
 	for (c = cells; c < cells + CELLS; c++) {
-		if (!told(c))
+		if (!told(c) || c->read_ahead || c->limit != 64)
 			continue;
 		w = worst(c, EXT);
 		stock = worst(c, STOCK);
@@ -517,8 +607,29 @@ static void parse(int argc, char **argv)
 	}
 }
 
+/* Of the disk on which /scratch is. */
+static int find_read_ahead(void)
+{
+	char text[32];
+	struct stat st;
+
+	if (stat("/scratch", &st))
+		return -errno;
+	snprintf(read_ahead_file, sizeof(read_ahead_file),
+		 "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev),
+		 minor(st.st_dev));
+	if (read_file(read_ahead_file, text, sizeof(text)) <= 0)
+		return -ENOENT;
+	own_read_ahead = atoi(text);
+	return 0;
+}
+
 static int prepare(void)
 {
+	int err = find_read_ahead();
+
+	if (err)
+		return err;
 	thp_off();
 	all_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	if (all_cpus > MAX_CPUS)
