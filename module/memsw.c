@@ -560,6 +560,7 @@ static void mcx_memsw_unlimit(struct mcx_memcg *m)
 		return;
 	WRITE_ONCE(m->memsw->limit, PAGE_COUNTER_MAX);
 	WRITE_ONCE(m->memsw->dirty_max, 0);
+	WRITE_ONCE(m->memsw->relaxed, false);
 	mcx_memsw_put_max(m);
 }
 
@@ -569,14 +570,21 @@ static void mcx_memsw_relax(struct mcx_memcg *m, void *arg)
 	mutex_lock(&memsw_mutex);
 	if (arg || m->memsw->given >= PAGE_COUNTER_MAX)
 		mcx_memsw_unlimit(m);
+	/* The grace period that follows is for this one, too. */
+	if (m->memsw->owned)
+		WRITE_ONCE(m->memsw->relaxed, !mcx_memsw_limited(m));
 	mutex_unlock(&memsw_mutex);
 }
 
-/* And from there on: nobody writes what was worked out any more. */
+/*
+ * And from there on: nobody writes what was worked out any more. Whose limit went during
+ * the grace period has its turn after the next one, for which the work comes back.
+ */
 static void mcx_memsw_restore(struct mcx_memcg *m, void *arg)
 {
 	mutex_lock(&memsw_mutex);
-	if (m->memsw->owned && !mcx_memsw_limited(m) && !m->memsw->fresh) {
+	if (m->memsw->owned && !mcx_memsw_limited(m) && !m->memsw->fresh &&
+	    (arg || READ_ONCE(m->memsw->relaxed))) {
 		mcx_memsw_put_max(m);
 		/* Or it has been given again meanwhile. */
 		if (arg || m->memsw->given >= PAGE_COUNTER_MAX)
@@ -811,6 +819,7 @@ void notrace mcx_memsw_reset(struct mcx_memcg *m)
 	/* Pairs with mcx_memsw_update(). */
 	smp_wmb();
 	WRITE_ONCE(m->memsw->limit, PAGE_COUNTER_MAX);
+	WRITE_ONCE(m->memsw->relaxed, false);
 	WRITE_ONCE(m->memsw->dirty_max, 0);
 	/* Pairs with mcx_memsw_put_max(). */
 	smp_store_release(&m->memsw->resets, m->memsw->resets + 1);

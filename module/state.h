@@ -409,6 +409,7 @@ struct mcx_averted {
  * @limit: pages that are enforced; likewise
  * @owned: memory.max is read and written by way of us
  * @fresh: but somebody may still write it who began before that
+ * @relaxed: a grace period has begun since there is no limit
  * @max: what the user wrote there, while it is owned
  * @base: pages of swap cache when it was counted, and @gone of before
  * @counted: and @gone of after
@@ -432,6 +433,7 @@ struct mcx_memsw {
 	unsigned long limit;
 	bool owned;
 	bool fresh;
+	bool relaxed;
 	unsigned long max;
 	long base;
 	long counted;
